@@ -1,0 +1,102 @@
+"""Our errors, one tree. The status, code and sentence of each stand here.
+
+ParleyError
+├── SettingsError
+├── LeaseLost
+└── RequestError
+    ├── InvalidRequest · InvalidCursor · CursorAhead · BodyTooLarge · UnsupportedMediaType
+    ├── Unauthorized
+    ├── NotFound · MethodNotAllowed
+    └── Unavailable
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import msgspec
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One thing wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class ParleyError(Exception):
+    """Root of everything raised on purpose."""
+
+
+class SettingsError(ParleyError):
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = list(problems)
+
+
+class LeaseLost(ParleyError):
+    """The turn is no longer held by this worker and attempt: nothing may be written."""
+
+
+class RequestError(ParleyError):
+    """What a client is told. `detail` is a sentence for people, `code` is stable for programs."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "invalid_request"
+    title: ClassVar[str] = "The request is not valid"
+
+    def __init__(self, detail: str = "", errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.errors = list(errors)
+
+
+class InvalidRequest(RequestError):
+    pass
+
+
+class InvalidCursor(RequestError):
+    code = "invalid_cursor"
+    title = "The cursor is malformed"
+
+
+class CursorAhead(RequestError):
+    code = "cursor_ahead"
+    title = "The cursor is ahead of the conversation"
+
+
+class Unauthorized(RequestError):
+    status = 401
+    code = "unauthorized"
+    title = "A valid bearer token is required"
+
+
+class NotFound(RequestError):
+    status = 404
+    code = "not_found"
+    title = "There is no such thing here"
+
+
+class MethodNotAllowed(RequestError):
+    status = 405
+    code = "method_not_allowed"
+    title = "The route does not take this method"
+
+
+class BodyTooLarge(RequestError):
+    status = 413
+    code = "body_too_large"
+    title = "The body is too large"
+
+
+class UnsupportedMediaType(RequestError):
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body must be application/json"
+
+
+class Unavailable(RequestError):
+    status = 503
+    code = "unavailable"
+    title = "The service is briefly unavailable"
