@@ -1,0 +1,135 @@
+"""The database: one engine a process, and transactions that tell the world after they commit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import Executable, make_url
+from sqlalchemy.engine import CursorResult, Row
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.errors import Unavailable
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+AfterCommit = Callable[[], Awaitable[object]]
+
+# Postgres ends what hangs: a forgotten transaction must not hold a conversation's lock.
+SERVER_SETTINGS = {
+    "application_name": "parley",
+    "statement_timeout": "5000",
+    "lock_timeout": "3000",
+    "idle_in_transaction_session_timeout": "10000",
+}
+# SQLSTATE classes that speak of the server or the connection and not of the statement:
+# connection exceptions, insufficient resources, operator intervention.
+UNAVAILABLE_CLASSES = ("08", "53", "57")
+
+
+class Transaction:
+    """A connection in a transaction, and what to do once it is committed."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._after_commit: list[AfterCommit] = []
+
+    async def execute(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> CursorResult[Any]:
+        return await self._connection.execute(statement, parameters)
+
+    async def all(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> list[Row[Any]]:
+        return list((await self.execute(statement, parameters)).all())
+
+    async def first(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> Row[Any] | None:
+        return (await self.execute(statement, parameters)).first()
+
+    async def scalar(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Any:
+        return (await self.execute(statement, parameters)).scalar()
+
+    def after_commit(self, callback: AfterCommit) -> None:
+        """Registers what is told to others; a failure there is logged and changes nothing."""
+        self._after_commit.append(callback)
+
+    async def committed(self) -> None:
+        for callback in self._after_commit:
+            try:
+                await callback()
+            except Exception as error:
+                log.warning("after_commit_failed", error=type(error).__name__)
+
+
+class Database:
+    def __init__(self, settings: Settings) -> None:
+        self.engine = create_engine(settings)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Transaction]:
+        """Commits at the end of the block, or rolls back if it raises."""
+        async with available(), self.engine.begin() as connection:
+            tx = Transaction(connection)
+            yield tx
+        await tx.committed()
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Transaction]:
+        """A read-only transaction in which every statement sees the same state."""
+        async with available(), self.engine.connect() as connection:
+            await connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            yield Transaction(connection)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+@asynccontextmanager
+async def available() -> AsyncGenerator[None]:
+    """Turns the many ways in which Postgres can be away into one error."""
+    try:
+        yield
+    except (OSError, PoolTimeoutError, DisconnectionError) as error:
+        raise Unavailable() from error
+    except DBAPIError as error:
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if error.connection_invalidated or state.startswith(UNAVAILABLE_CLASSES):
+            raise Unavailable() from error
+        raise
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The same URL with the driver we use: `postgresql://…` is what people write."""
+    parsed = make_url(url)
+    if parsed.drivername in {"postgres", "postgresql"}:
+        parsed = parsed.set(drivername="postgresql+asyncpg")
+    return parsed.render_as_string(hide_password=False)
+
+
+def create_engine(settings: Settings) -> AsyncEngine:
+    return create_async_engine(
+        sqlalchemy_url(settings.database_url.get_secret_value()),
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        pool_timeout=2,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        json_serializer=_json,
+        json_deserializer=msgspec.json.decode,
+        connect_args={"server_settings": SERVER_SETTINGS, "timeout": 5},
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,200 @@
+"""Conversations: the row that owns the order of everything in it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, case, func, literal, select, true, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
+
+from shared.db import Transaction
+from shared.events import Conversation, ConversationUpdated
+from shared.ids import new_id
+from shared.models import Conversation as Row_
+from shared.models import Turn as TurnRow
+from shared.store.sequence import lock_conversation, take_seqs
+from shared.store.turns import turn_columns, turn_of
+from shared.text import AUTO_TITLE_CHARS, PREVIEW_CHARS, one_line
+
+_active = aliased(
+    TurnRow,
+    select(TurnRow)
+    .where(TurnRow.conversation_id == Row_.id, TurnRow.status.in_(("queued", "running")))
+    .order_by(TurnRow.seq)
+    .limit(1)
+    .correlate(Row_)
+    .lateral("active_turn"),
+)
+
+
+def _query(owner: str) -> Select[Any]:
+    return (
+        select(
+            Row_.id,
+            Row_.title,
+            Row_.created_at,
+            Row_.updated_at,
+            Row_.message_count,
+            Row_.last_message_preview,
+            Row_.last_seq,
+            *turn_columns(_active, prefix="turn_"),
+        )
+        .select_from(Row_)
+        .outerjoin(_active, true())
+        .where(Row_.user_id == owner, Row_.deleted_at.is_(None))
+    )
+
+
+def _conversation(row: Row[Any]) -> Conversation:
+    return Conversation(
+        id=row.id,
+        title=row.title,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        message_count=row.message_count,
+        last_message_preview=row.last_message_preview,
+        seq=row.last_seq,
+        active_turn=turn_of(row, prefix="turn_") if row.turn_id is not None else None,
+    )
+
+
+async def create_conversation(
+    tx: Transaction, *, owner: str, title: str | None = None
+) -> Conversation:
+    """A title that is given is the user's and stays; otherwise it is the date for now."""
+    stamp = func.to_char(func.timezone("UTC", func.now()), "YYYY-MM-DD HH24:MI")
+    conversation_id = new_id()
+    await tx.execute(
+        insert(Row_).values(
+            id=conversation_id,
+            user_id=owner,
+            title=title if title is not None else literal("Chat - ").concat(stamp),
+            named=title is not None,
+        )
+    )
+    created = await find_conversation(tx, conversation_id, owner=owner)
+    assert created is not None
+    return created
+
+
+async def find_conversation(
+    tx: Transaction, conversation_id: UUID, *, owner: str
+) -> Conversation | None:
+    row = await tx.first(_query(owner).where(Row_.id == conversation_id))
+    return _conversation(row) if row else None
+
+
+async def get_or_create_conversation(
+    tx: Transaction, *, owner: str, conversation_id: UUID | None = None
+) -> Conversation | None:
+    """The owner's conversation of that id, a new one if no id is given, None if it isn't theirs."""
+    if conversation_id is None:
+        return await create_conversation(tx, owner=owner)
+    return await find_conversation(tx, conversation_id, owner=owner)
+
+
+async def last_seq(tx: Transaction, conversation_id: UUID, *, owner: str) -> int | None:
+    """The number of the conversation's last change; None if it isn't the owner's."""
+    seq: int | None = await tx.scalar(
+        select(Row_.last_seq).where(
+            Row_.id == conversation_id, Row_.user_id == owner, Row_.deleted_at.is_(None)
+        )
+    )
+    return seq
+
+
+async def list_conversations(
+    tx: Transaction, *, owner: str, limit: int, after: tuple[datetime, UUID] | None = None
+) -> list[Conversation]:
+    """Newest change first, from just behind the key `after`; one more than `limit` if there is."""
+    query = _query(owner).order_by(Row_.updated_at.desc(), Row_.id.desc()).limit(limit + 1)
+    if after is not None:
+        query = query.where(tuple_(Row_.updated_at, Row_.id) < tuple_(*map(literal, after)))
+    return [_conversation(row) for row in await tx.all(query)]
+
+
+async def lock_owned(tx: Transaction, conversation_id: UUID, *, owner: str) -> bool:
+    if await last_seq(tx, conversation_id, owner=owner) is None:
+        return False
+    return await lock_conversation(tx, conversation_id)
+
+
+async def take_seqs_for_submission(
+    tx: Transaction, conversation_id: UUID, *, owner: str, content: str
+) -> tuple[int, bool] | None:
+    """Numbers a user message and its turn: (the first number, whether the title changed too).
+
+    The first message of a conversation the user has not named gives it its title; that change
+    takes the number after the turn's. None if the conversation isn't the owner's.
+    """
+    titles = (Row_.message_count == 0) & Row_.named.is_(False)
+    row = await tx.first(
+        update(Row_)
+        .where(Row_.id == conversation_id, Row_.user_id == owner, Row_.deleted_at.is_(None))
+        .values(
+            last_seq=Row_.last_seq + case((titles, 3), else_=2),
+            title=case((titles, one_line(content, AUTO_TITLE_CHARS)), else_=Row_.title),
+            changed_seq=case((titles, Row_.last_seq + 3), else_=Row_.changed_seq),
+            message_count=Row_.message_count + 1,
+            last_message_preview=one_line(content, PREVIEW_CHARS),
+            updated_at=func.clock_timestamp(),
+        )
+        .returning(Row_.last_seq, Row_.changed_seq)
+    )
+    if row is None:
+        return None
+    titled = row.changed_seq == row.last_seq
+    return row.last_seq - (2 if titled else 1), titled
+
+
+async def rename_conversation(
+    tx: Transaction, conversation_id: UUID, *, owner: str, title: str
+) -> ConversationUpdated | None:
+    seq: int | None = await tx.scalar(
+        update(Row_)
+        .where(Row_.id == conversation_id, Row_.user_id == owner, Row_.deleted_at.is_(None))
+        .values(
+            title=title,
+            named=True,
+            last_seq=Row_.last_seq + 1,
+            changed_seq=Row_.last_seq + 1,
+            updated_at=func.clock_timestamp(),
+        )
+        .returning(Row_.last_seq)
+    )
+    if seq is None:
+        return None
+    renamed = await find_conversation(tx, conversation_id, owner=owner)
+    assert renamed is not None
+    return ConversationUpdated(seq, renamed)
+
+
+async def delete_conversation(
+    tx: Transaction, conversation_id: UUID, *, owner: str
+) -> ConversationUpdated | None:
+    """Soft: the rows stay and nothing shows them. End its turns first."""
+    seq = await take_seqs(tx, conversation_id, 1)
+    deleted = await find_conversation(tx, conversation_id, owner=owner)
+    assert deleted is not None
+    await tx.execute(
+        update(Row_)
+        .where(Row_.id == conversation_id)
+        .values(deleted_at=func.now(), changed_seq=seq, updated_at=func.clock_timestamp())
+    )
+    return ConversationUpdated(seq, deleted)
+
+
+async def renamed_after(
+    tx: Transaction, conversation_id: UUID, *, owner: str, since: int
+) -> ConversationUpdated | None:
+    """The conversation's own change, if it came after `since`."""
+    changed: int | None = await tx.scalar(
+        select(Row_.changed_seq).where(Row_.id == conversation_id, Row_.changed_seq > since)
+    )
+    if changed is None:
+        return None
+    conversation = await find_conversation(tx, conversation_id, owner=owner)
+    return ConversationUpdated(changed, conversation) if conversation else None

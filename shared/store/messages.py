@@ -1,0 +1,282 @@
+"""Messages: the history, which is also the checkpoint of a turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Row, func, insert, select, update
+
+from shared.db import Transaction
+from shared.events import (
+    Change,
+    Message,
+    MessageCreated,
+    MessageRole,
+    MessageStatus,
+    MessageUpdated,
+    ToolCall,
+)
+from shared.ids import call_id, message_id_of_call, new_id
+from shared.models import Message as Row_
+from shared.models import Turn as TurnRow
+
+CONTEXT_MESSAGES = 50
+CLOSED_CALL = {
+    "error": {"code": "outcome_unknown", "message": "The turn ended before the tool's result."}
+}
+
+_COLUMNS = (
+    Row_.id,
+    Row_.conversation_id,
+    Row_.turn_id,
+    Row_.seq,
+    Row_.changed_seq,
+    Row_.role,
+    Row_.content,
+    Row_.status,
+    Row_.tool_calls,
+    Row_.tool_call_id,
+    Row_.duration_ms,
+    Row_.message_metadata.label("metadata"),
+    Row_.created_at,
+)
+
+
+class NewCall(msgspec.Struct, frozen=True):
+    """A tool call as the model asked for it; its id is made from its tool message's."""
+
+    id: str
+    tool_name: str
+    arguments: dict[str, Any]
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A message and the number of its last change."""
+
+    message: Message
+    changed_seq: int
+
+    def as_change(self, since: int) -> Change:
+        """Created for whoever has seen nothing after `since`, else updated."""
+        if self.message.seq > since:
+            return MessageCreated(self.changed_seq, self.message)
+        return MessageUpdated(self.changed_seq, self.message)
+
+
+def new_call(tool_name: str, arguments: dict[str, Any]) -> NewCall:
+    return NewCall(call_id(new_id()), tool_name, arguments)
+
+
+def result_of(content: str) -> Any:
+    """A tool message's content is JSON; text of another kind stands for itself."""
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return content
+
+
+def _tool_call(call: dict[str, Any], done: Row[Any] | None) -> ToolCall:
+    return ToolCall(
+        id=call["id"],
+        tool_name=call["tool_name"],
+        arguments=call["arguments"],
+        status=done.status if done else "running",
+        result=result_of(done.content) if done and done.status != "running" else None,
+        started_at=done.created_at if done else None,
+        duration_ms=done.duration_ms if done else None,
+    )
+
+
+def _message(row: Row[Any], results: dict[str, Row[Any]]) -> Message:
+    calls = row.tool_calls
+    return Message(
+        id=row.id,
+        conversation_id=row.conversation_id,
+        turn_id=row.turn_id,
+        seq=row.seq,
+        role=row.role,
+        content=row.content,
+        status=row.status,
+        tool_calls=[_tool_call(c, results.get(c["id"])) for c in calls] if calls else None,
+        tool_call_id=row.tool_call_id,
+        metadata=row.metadata,
+        created_at=row.created_at,
+    )
+
+
+async def _stored(tx: Transaction, conversation_id: UUID, rows: Sequence[Row[Any]]) -> list[Stored]:
+    """Puts the results of tool calls into the messages that asked for them."""
+    results = {row.tool_call_id: row for row in rows if row.tool_call_id}
+    asked = {call["id"] for row in rows for call in row.tool_calls or ()}
+    if missing := asked - results.keys():
+        more = await tx.all(
+            select(*_COLUMNS).where(
+                Row_.conversation_id == conversation_id, Row_.tool_call_id.in_(missing)
+            )
+        )
+        results |= {row.tool_call_id: row for row in more}
+    return [Stored(_message(row, results), row.changed_seq) for row in rows]
+
+
+async def add_message(
+    tx: Transaction,
+    *,
+    conversation_id: UUID,
+    turn_id: UUID,
+    seq: int,
+    role: MessageRole,
+    content: str,
+    message_id: UUID | None = None,
+    status: MessageStatus = "completed",
+    calls: Sequence[NewCall] = (),
+    tool_call_id: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> MessageCreated:
+    """Writes a message at `seq`, which the caller has taken under the conversation's lock."""
+    row = await tx.first(
+        insert(Row_)
+        .values(
+            id=message_id or new_id(),
+            conversation_id=conversation_id,
+            turn_id=turn_id,
+            seq=seq,
+            changed_seq=seq,
+            role=role,
+            content=content,
+            status=status,
+            tool_calls=msgspec.to_builtins(calls) if calls else None,
+            tool_call_id=tool_call_id,
+            message_metadata=metadata or {},
+        )
+        .returning(*_COLUMNS)
+    )
+    assert row is not None
+    return MessageCreated(seq, _message(row, {}))
+
+
+async def start_calls(
+    tx: Transaction, *, conversation_id: UUID, turn_id: UUID, seq: int, calls: Sequence[NewCall]
+) -> list[MessageCreated]:
+    """A tool message for each call, at work, numbered from `seq`."""
+    return [
+        await add_message(
+            tx,
+            conversation_id=conversation_id,
+            turn_id=turn_id,
+            seq=seq + index,
+            role="tool",
+            content="",
+            message_id=message_id_of_call(call.id),
+            status="running",
+            tool_call_id=call.id,
+            metadata={"tool_name": call.tool_name},
+        )
+        for index, call in enumerate(calls)
+    ]
+
+
+async def finish_call(
+    tx: Transaction, tool_call_id: str, *, seq: int, status: MessageStatus, result: Any
+) -> MessageUpdated | None:
+    """Writes a tool's result; None if it has one already."""
+    worked = func.extract("epoch", func.clock_timestamp() - Row_.created_at) * 1000
+    row = await tx.first(
+        update(Row_)
+        .where(Row_.id == message_id_of_call(tool_call_id), Row_.status == "running")
+        .values(
+            content=msgspec.json.encode(result).decode(),
+            status=status,
+            duration_ms=worked,
+            changed_seq=seq,
+        )
+        .returning(*_COLUMNS)
+    )
+    return MessageUpdated(seq, _message(row, {})) if row else None
+
+
+async def open_calls(tx: Transaction, turn_id: UUID) -> list[str]:
+    """The calls of a turn that have no result yet, in order."""
+    rows = await tx.all(
+        select(Row_.tool_call_id)
+        .where(Row_.turn_id == turn_id, Row_.status == "running")
+        .order_by(Row_.seq)
+    )
+    return [row.tool_call_id for row in rows]
+
+
+async def close_calls(
+    tx: Transaction, calls: Sequence[str], *, seq: int, status: MessageStatus
+) -> list[Change]:
+    """Gives each call a result from `seq` on, because its turn ends."""
+    closed = [
+        await finish_call(tx, call, seq=seq + index, status=status, result=CLOSED_CALL)
+        for index, call in enumerate(calls)
+    ]
+    return [change for change in closed if change is not None]
+
+
+async def get_chat_history(
+    tx: Transaction, conversation_id: UUID, *, limit: int, before: int | None = None
+) -> list[Message]:
+    """The newest `limit` messages (before the seq `before`), in order; one more if there is.
+
+    The caller has checked whose conversation it is.
+    """
+    query = (
+        select(*_COLUMNS)
+        .where(Row_.conversation_id == conversation_id, Row_.status != "withdrawn")
+        .order_by(Row_.seq.desc())
+        .limit(limit + 1)
+    )
+    if before is not None:
+        query = query.where(Row_.seq < before)
+    rows = await tx.all(query)
+    return [stored.message for stored in await _stored(tx, conversation_id, rows[::-1])]
+
+
+async def messages_changed_after(
+    tx: Transaction, conversation_id: UUID, *, since: int, limit: int
+) -> list[Stored]:
+    rows = await tx.all(
+        select(*_COLUMNS)
+        .where(Row_.conversation_id == conversation_id, Row_.changed_seq > since)
+        .order_by(Row_.changed_seq)
+        .limit(limit)
+    )
+    return await _stored(tx, conversation_id, rows)
+
+
+async def seq_at(tx: Transaction, conversation_id: UUID, time: datetime) -> int:
+    """The last message that was there at `time`, as a cursor; 0 if there was none."""
+    seq: int = await tx.scalar(
+        select(func.coalesce(func.max(Row_.seq), 0)).where(
+            Row_.conversation_id == conversation_id, Row_.created_at <= time
+        )
+    )
+    return seq
+
+
+async def load_conversation_context(
+    tx: Transaction, conversation_id: UUID, *, order: int, limit: int = CONTEXT_MESSAGES
+) -> list[Message]:
+    """The last `limit` messages a turn answers to, in the order they were said.
+
+    `order` is the turn's own place. Messages that wait behind it are not part of it, and a
+    question is followed by its answer even where the next question came in between.
+    """
+    rows = await tx.all(
+        select(*_COLUMNS)
+        .join(TurnRow, TurnRow.id == Row_.turn_id)
+        .where(
+            Row_.conversation_id == conversation_id,
+            TurnRow.seq <= order,
+            Row_.status != "withdrawn",
+        )
+        .order_by(TurnRow.seq.desc(), Row_.seq.desc())
+        .limit(limit)
+    )
+    return [stored.message for stored in await _stored(tx, conversation_id, rows[::-1])]

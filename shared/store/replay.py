@@ -1,0 +1,90 @@
+"""What happened after N: the rows whose `changed_seq` is greater, in that order.
+
+There is no event table, so a replay never expires and ends on what `GET` shows.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import func, select, union_all
+
+from shared.db import Transaction
+from shared.events import Change, TurnUpdated
+from shared.models import Message as MessageRow
+from shared.models import Turn as TurnRow
+from shared.store.conversations import last_seq, renamed_after
+from shared.store.messages import messages_changed_after
+from shared.store.turns import turns_changed_after
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """`changes` in order; `cursor` is what has been seen once they are.
+
+    `base` is the last change that touches text in flight (`events.moves_base`), and `active`
+    says whether a turn waits or runs: both as of `cursor`, and meant only if `complete`.
+    """
+
+    changes: list[Change]
+    cursor: int
+    last_seq: int
+    base: int
+    active: bool
+
+    @property
+    def complete(self) -> bool:
+        return self.cursor >= self.last_seq
+
+
+async def replay(
+    tx: Transaction, conversation_id: UUID, *, owner: str, since: int, limit: int
+) -> Replay | None:
+    """At most `limit` changes after `since`; None if the conversation isn't the owner's.
+
+    Call it in a snapshot: its statements must see one state.
+    """
+    last = await last_seq(tx, conversation_id, owner=owner)
+    if last is None:
+        return None
+    changes: list[Change] = []
+    if last > since:
+        messages = await messages_changed_after(tx, conversation_id, since=since, limit=limit + 1)
+        turns = await turns_changed_after(tx, conversation_id, since=since, limit=limit + 1)
+        renamed = await renamed_after(tx, conversation_id, owner=owner, since=since)
+        changes = [
+            *(stored.as_change(since) for stored in messages),
+            *(TurnUpdated(turn.seq, turn) for turn in turns),
+            *([renamed] if renamed else []),
+        ]
+        changes.sort(key=lambda change: change.seq)
+    cursor = last
+    if len(changes) > limit:
+        changes = changes[:limit]
+        cursor = changes[-1].seq
+    base, active = await _base(tx, conversation_id)
+    return Replay(changes, cursor, last, base, active)
+
+
+async def _base(tx: Transaction, conversation_id: UUID) -> tuple[int, bool]:
+    moved = union_all(
+        select(func.max(MessageRow.changed_seq).label("seq")).where(
+            MessageRow.conversation_id == conversation_id, MessageRow.role != "user"
+        ),
+        select(func.max(TurnRow.changed_seq)).where(
+            TurnRow.conversation_id == conversation_id, TurnRow.status != "queued"
+        ),
+    ).subquery()
+    active = (
+        select(TurnRow.id)
+        .where(
+            TurnRow.conversation_id == conversation_id,
+            TurnRow.status.in_(("queued", "running")),
+        )
+        .exists()
+    )
+    row = await tx.first(
+        select(func.coalesce(func.max(moved.c.seq), 0).label("base"), active.label("active"))
+    )
+    assert row is not None
+    return row.base, row.active
