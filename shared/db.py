@@ -29,8 +29,8 @@ SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "10000",
 }
 # SQLSTATE classes that speak of the server or the connection and not of the statement:
-# connection exceptions, insufficient resources, operator intervention.
-UNAVAILABLE_CLASSES = ("08", "53", "57")
+# connection exceptions, lost races, insufficient resources, busy locks, operator intervention.
+UNAVAILABLE_CLASSES = ("08", "40", "53", "55", "57")
 
 
 class Transaction:

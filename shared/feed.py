@@ -21,7 +21,7 @@ import structlog
 from arq.connections import ArqRedis
 from redis.asyncio.client import PubSub
 
-from shared.events import Change, MessageDelta
+from shared.events import Change, MessageDelta, moves_base
 from shared.redis import REDIS_ERRORS
 
 log = structlog.get_logger()
@@ -81,10 +81,16 @@ class Publisher:
         self._redis = redis
 
     async def changes(self, conversation_id: UUID, changes: Sequence[Change]) -> None:
-        """Tells committed changes, in their order."""
+        """Tells committed changes, in their order; text they put an end to is forgotten."""
         payload = msgspec.json.encode(Changes(list(changes)))
-        async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
-            await self._redis.publish(channel(conversation_id), payload)
+        async with (
+            asyncio.timeout(PUBLISH_TIMEOUT_SECONDS),
+            self._redis.pipeline(transaction=False) as pipe,
+        ):
+            if any(moves_base(change) for change in changes):
+                pipe.delete(live_key(conversation_id))
+            pipe.publish(channel(conversation_id), payload)
+            await pipe.execute()
 
     async def delta(self, conversation_id: UUID, live: LiveText, offset: int) -> None:
         """Tells the text from `offset` on and keeps the whole of it for those who come later.
@@ -108,11 +114,6 @@ class Publisher:
             length = (await pipe.execute())[0]
         if offset and length != whole:
             await self._redis.set(key, head + live.text.encode(), ex=LIVE_TEXT_TTL_SECONDS)
-
-    async def forget_text(self, conversation_id: UUID) -> None:
-        """The message is committed: its live text is worthless."""
-        async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
-            await self._redis.delete(live_key(conversation_id))
 
 
 def _head(live: LiveText) -> bytes:

@@ -6,7 +6,7 @@ the row lock of its conversation. Times come from the database's clock.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -132,7 +132,9 @@ def _unheld() -> Any:
     return and_(Row_.status == "running", ~alive)
 
 
-async def claim(tx: Transaction, conversation_id: UUID, *, worker_id: UUID) -> Claim | None:
+async def claim(
+    tx: Transaction, conversation_id: UUID, *, worker_id: UUID, model: str
+) -> Claim | None:
     """Takes the conversation's head turn if nobody holds it; a new attempt begins.
 
     None is a normal answer: nothing waits, or another worker was first. The lock is a statement
@@ -165,6 +167,7 @@ async def claim(tx: Transaction, conversation_id: UUID, *, worker_id: UUID) -> C
             attempt=Row_.attempt + 1,
             position=None,
             lease_owner=worker_id,
+            model=model,
             started_at=func.coalesce(Row_.started_at, func.clock_timestamp()),
             changed_seq=seq,
         )
@@ -197,25 +200,27 @@ async def end_turn(
     status: TurnStatus,
     error: TurnError | None = None,
     usage: dict[str, Any] | None = None,
-    first_token_at: datetime | None = None,
+    first_token_ago: timedelta | None = None,
 ) -> list[Change]:
     """The terminal state, at `seq`. The caller holds the lock, has numbered `seq` and has given
     every tool call a result (`messages.close_open_calls`); a queued turn leaves the queue, and
     those behind it move up to the numbers after `seq`.
     """
+    values: dict[str, Any] = {
+        "status": status,
+        "position": None,
+        "lease_owner": None,
+        "error": msgspec.to_builtins(error),
+        "usage": usage,
+        "finished_at": func.clock_timestamp(),
+        "changed_seq": seq,
+    }
+    if first_token_ago is not None:
+        values["first_token_at"] = func.clock_timestamp() - first_token_ago
     row = await tx.first(
         update(Row_)
         .where(Row_.id == turn.id, Row_.status.in_(("queued", "running")))
-        .values(
-            status=status,
-            position=None,
-            lease_owner=None,
-            error=msgspec.to_builtins(error),
-            usage=usage,
-            first_token_at=func.coalesce(Row_.first_token_at, first_token_at),
-            finished_at=func.clock_timestamp(),
-            changed_seq=seq,
-        )
+        .values(values)
         .returning(*_COLUMNS)
     )
     if row is None:
@@ -246,11 +251,6 @@ async def _move_up(
     )
     moved = sorted((turn_of(row) for row in rows), key=lambda turn: turn.seq)
     return [TurnUpdated(turn.seq, turn) for turn in moved]
-
-
-async def set_model(tx: Transaction, turn: Turn, model: str) -> None:
-    """Which model answers: part of the change that is being made, so it takes no number."""
-    await tx.execute(update(Row_).where(Row_.id == turn.id).values(model=model))
 
 
 async def active_turns(tx: Transaction, conversation_id: UUID) -> list[Turn]:

@@ -1,0 +1,185 @@
+"""The body of an event stream: replay from a cursor, follow, keep alive, close.
+
+Order matters: subscribe, then read the rows, then the live text; what is told meanwhile waits in
+the subscription and is sorted out by its numbers (`follower.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+import anyio
+import msgspec
+from sse_starlette.event import ServerSentEvent
+
+from api.follower import BehindError, Cursor, Follower
+from shared.db import Database
+from shared.errors import NotFound, Unavailable
+from shared.events import ClosingReason, Event, StreamClosing
+from shared.feed import MISSED, Changes, Delta, Feed, Missed, Subscription, Told
+from shared.store.replay import replay
+
+RETRY_MS = 2000
+PAGE = 500
+ACTIVE_TICK_SECONDS = 1.0
+IDLE_TICK_SECONDS = 10.0
+CATCH_UP_TRIES = 3
+
+_encoder = msgspec.json.Encoder()
+
+
+class EventStream:
+    """One viewer of one conversation."""
+
+    def __init__(
+        self, *, db: Database, feed: Feed, conversation_id: UUID, owner: str, cursor: Cursor
+    ) -> None:
+        self._db = db
+        self._feed = feed
+        self._conversation_id = conversation_id
+        self._owner = owner
+        self._follower = Follower(cursor)
+
+    @property
+    def tick(self) -> float:
+        """Seconds of silence after which the rows are read: Redis may be gone without a word."""
+        busy = self._follower.active or not self._feed.healthy
+        return ACTIVE_TICK_SECONDS if busy else IDLE_TICK_SECONDS
+
+    async def catch_up(self) -> AsyncGenerator[ServerSentEvent, None]:
+        """The rows changed since the cursor, then the text in flight.
+
+        Raises NotFound once the conversation is deleted. While Postgres is away nothing comes,
+        and the next tick tries again.
+        """
+        for _ in range(CATCH_UP_TRIES):
+            try:
+                async for event in self._rows():
+                    yield event
+            except Unavailable:
+                return
+            if not self._follower.active:
+                return
+            live = await self._feed.live_text(self._conversation_id)
+            if live is None:
+                return
+            try:
+                told = self._follower.on_live_text(live)
+            except BehindError:
+                continue
+            if told is not None:
+                yield encode(*told)
+            return
+
+    async def _rows(self) -> AsyncGenerator[ServerSentEvent, None]:
+        complete = False
+        while not complete:
+            async with self._db.snapshot() as tx:
+                found = await replay(
+                    tx,
+                    self._conversation_id,
+                    owner=self._owner,
+                    since=self._follower.cursor.seq,
+                    limit=PAGE,
+                )
+            if found is None:
+                raise NotFound
+            for told in self._follower.on_replay(found):
+                yield encode(*told)
+            complete = found.complete
+
+    async def follow(self, told: list[Told]) -> AsyncGenerator[ServerSentEvent, None]:
+        """What the feed told; whatever is missing before it is read from the rows first."""
+        if not told:
+            told = [MISSED]
+        for item in told:
+            try:
+                for event in self._take(item):
+                    yield event
+            except BehindError:
+                async for event in self.catch_up():
+                    yield event
+
+    def _take(self, item: Told) -> Iterator[ServerSentEvent]:
+        """One by one: what came before a gap is told before the error."""
+        match item:
+            case Changes(changes=changes):
+                for told in self._follower.on_changes(changes):
+                    yield encode(*told)
+            case Delta():
+                if (piece := self._follower.on_delta(item)) is not None:
+                    yield encode(*piece)
+            case Missed():
+                raise BehindError
+
+
+async def event_stream(
+    *,
+    db: Database,
+    feed: Feed,
+    conversation_id: UUID,
+    owner: str,
+    cursor: Cursor,
+    expires_at: datetime,
+    lifetime: float,
+    shutdown: anyio.Event,
+) -> AsyncGenerator[ServerSentEvent, None]:
+    """Ends by itself after `lifetime` seconds, at the token's expiry, on deletion or shutdown."""
+    yield ServerSentEvent(comment="connected", retry=RETRY_MS, sep="\n")
+    loop = asyncio.get_running_loop()
+    token_left = (expires_at - datetime.now(UTC)).total_seconds()
+    reason: ClosingReason = "lifetime" if lifetime < token_left else "unauthorized"
+    deadline = loop.time() + min(lifetime, token_left)
+    stream = EventStream(
+        db=db, feed=feed, conversation_id=conversation_id, owner=owner, cursor=cursor
+    )
+    async with feed.subscribe(conversation_id) as viewer, waking(viewer, shutdown):
+        try:
+            async for event in stream.catch_up():
+                yield event
+            while (left := deadline - loop.time()) > 0 and not shutdown.is_set():
+                async for event in stream.follow(await viewer.wait(min(stream.tick, left))):
+                    yield event
+        except NotFound:
+            reason = "deleted"
+    yield closing("shutdown" if shutdown.is_set() else reason)
+
+
+@asynccontextmanager
+async def waking(viewer: Subscription, shutdown: anyio.Event) -> AsyncGenerator[None]:
+    """A viewer that waits for the feed must notice the shutdown too."""
+
+    async def wake() -> None:
+        await shutdown.wait()
+        viewer.put(MISSED)
+
+    task = asyncio.create_task(wake())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def encode(cursor: Cursor, event: Event) -> ServerSentEvent:
+    return ServerSentEvent(data=_body(event), event=_name(event), id=str(cursor), sep="\n")
+
+
+def closing(reason: ClosingReason) -> ServerSentEvent:
+    event = StreamClosing(reason)
+    return ServerSentEvent(data=_body(event), event=_name(event), sep="\n")
+
+
+def _name(event: Event) -> str:
+    name = event.__struct_config__.tag
+    assert isinstance(name, str)
+    return name
+
+
+def _body(event: Event) -> str:
+    """The event's own fields: its name stands in the `event:` line."""
+    fields = {field: getattr(event, field) for field in event.__struct_fields__}
+    return _encoder.encode(fields).decode()

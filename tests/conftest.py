@@ -1,0 +1,32 @@
+"""What every test can ask for; the fixtures themselves are in `tests/fixtures/`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.settings import Settings
+
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.settings",
+    "tests.fixtures.people",
+    "tests.fixtures.parts",
+    "tests.fixtures.processes",
+    "tests.fixtures.stand_in",
+    "tests.fixtures.turns",
+    "tests.fixtures.http",
+]
+
+ROOT = Path(__file__).parent.parent
+
+# Tests start what they need; nothing of the developer's own environment may reach them.
+for name in Settings.model_fields:
+    os.environ.pop(name.upper(), None)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"

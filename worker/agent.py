@@ -1,0 +1,90 @@
+"""The agent and its model, from the settings."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+# Before anything of the SDK runs: it would send prompts, and the key, to its vendor.
+os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
+
+from agents import Agent, Model, ModelSettings, RunConfig, set_tracing_disabled
+from openai import AsyncOpenAI, Timeout
+
+from shared.errors import SettingsError
+from shared.settings import Settings
+from worker.chat_completions import ChatCompletionsModel
+from worker.demo import DEMO_MODEL_NAME, DemoModel
+from worker.echo import ECHO_MODEL_NAME, EchoModel
+from worker.recording import RecordedModel
+from worker.tools.tool import Toolbox
+
+set_tracing_disabled(True)
+
+OPENAI_URL = "https://api.openai.com/v1"
+OPENROUTER_URL = "https://openrouter.ai/api/v1"
+DEFAULT_MODEL = "gpt-4.1-mini"
+CONNECT_SECONDS = 10.0
+
+INSTRUCTIONS = """\
+You are Parley, a helpful assistant. You answer in the user's language, briefly and in Markdown.
+You can manage the user's to-do tasks with the tools you are given. Use them when the user speaks
+of tasks, to-dos or reminders; to change a task you don't know the id of, list the tasks first.
+Say what you did after a tool has run, and never claim what a tool did not confirm."""
+
+RUN_CONFIG = RunConfig(tracing_disabled=True, tool_not_found_behavior="return_error_to_model")
+MODEL_SETTINGS = ModelSettings(include_usage=True)
+
+
+class ChosenModel(NamedTuple):
+    """A model, the name that turns carry, and the client to close at the end."""
+
+    name: str
+    model: Model
+    client: AsyncOpenAI | None = None
+    demo: bool = False
+
+    async def close(self) -> None:
+        if self.client is not None:
+            await self.client.close()
+
+
+def choose_model(settings: Settings) -> ChosenModel:
+    """Which model answers. Raises SettingsError if none is configured."""
+    if settings.parley_model == ECHO_MODEL_NAME:
+        return ChosenModel(ECHO_MODEL_NAME, EchoModel())
+    openai_key = settings.openai_api_key.get_secret_value()
+    openrouter_key = settings.openrouter_api_key.get_secret_value()
+    if settings.openai_base_url or openai_key:
+        url = settings.openai_base_url or OPENAI_URL
+        return _compatible(settings, url, openai_key, DEFAULT_MODEL)
+    if openrouter_key:
+        return _compatible(settings, OPENROUTER_URL, openrouter_key, f"openai/{DEFAULT_MODEL}")
+    if settings.parley_demo_url:
+        client = _client(settings, settings.parley_demo_url, "none")
+        return ChosenModel(DEMO_MODEL_NAME, DemoModel(client), client, demo=True)
+    raise SettingsError(
+        ["No model: set OPENAI_API_KEY, OPENROUTER_API_KEY, OPENAI_BASE_URL or PARLEY_MODEL=echo"]
+    )
+
+
+def build_agent(model: RecordedModel, toolbox: Toolbox) -> Agent[None]:
+    return Agent(
+        name="Parley",
+        instructions=INSTRUCTIONS,
+        model=model,
+        model_settings=MODEL_SETTINGS,
+        tools=list(toolbox.sdk_tools()),
+    )
+
+
+def _compatible(settings: Settings, url: str, key: str, default: str) -> ChosenModel:
+    name = settings.parley_model or default
+    client = _client(settings, url, key or "none")
+    return ChosenModel(name, ChatCompletionsModel(name, client), client)
+
+
+def _client(settings: Settings, url: str, key: str) -> AsyncOpenAI:
+    """No retries of its own: what is tried again, and when, is the turn's affair."""
+    timeout = Timeout(settings.parley_model_timeout_seconds, connect=CONNECT_SECONDS)
+    return AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout)

@@ -1,0 +1,116 @@
+"""What went wrong in a turn, in words for its user; the provider's own words stay out of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import openai
+from agents import MaxTurnsExceeded, ModelRefusalError
+
+from shared.errors import ParleyError
+from shared.events import TurnError
+
+
+class TurnFailed(ParleyError):
+    """Ends the turn as `failed`."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        super().__init__(code)
+        self.error = TurnError(code, message, retryable)
+
+
+class ModelIncomplete(TurnFailed):
+    """The stream ended before the model said that it was done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "model_incomplete", "The model's answer broke off. Please try again.", retryable=True
+        )
+
+
+class ModelRefused(TurnFailed):
+    def __init__(self) -> None:
+        super().__init__(
+            "model_refused", "The model declined to answer this message.", retryable=False
+        )
+
+
+class ModelEmpty(TurnFailed):
+    def __init__(self) -> None:
+        super().__init__(
+            "model_empty", "The model gave no answer. Please try again.", retryable=True
+        )
+
+
+class ModelTimeout(TurnFailed):
+    def __init__(self) -> None:
+        super().__init__(
+            "model_timeout", "The model took too long to answer. Please try again.", retryable=True
+        )
+
+
+class AnswerTooLong(TurnFailed):
+    def __init__(self) -> None:
+        super().__init__(
+            "answer_too_long", "The model's answer grew too long and was cut.", retryable=False
+        )
+
+
+class TurnTimeout(TurnFailed):
+    def __init__(self) -> None:
+        super().__init__(
+            "turn_timeout", "The answer took too long and was stopped.", retryable=True
+        )
+
+
+class AttemptsExhausted(TurnFailed):
+    def __init__(self) -> None:
+        super().__init__(
+            "attempts_exhausted",
+            "The answer was interrupted several times and was given up.",
+            retryable=True,
+        )
+
+
+def failure_of(error: BaseException) -> TurnError:
+    """Sorts whatever a model or the Agents SDK raises; unknown errors are ours."""
+    match error:
+        case TurnFailed(error=known):
+            return known
+        case openai.APIStatusError(status_code=status):
+            return _of_status(status)
+        case openai.APITimeoutError() | asyncio.TimeoutError():
+            return ModelTimeout().error
+        case openai.APIConnectionError():
+            return TurnError("model_unreachable", "The model could not be reached.", True)
+        case ModelRefusalError():
+            return ModelRefused().error
+        case MaxTurnsExceeded():
+            return TurnError(
+                "too_many_model_calls", "The answer needed too many steps and was stopped.", False
+            )
+        case openai.OpenAIError() | ValueError():
+            # What the client can't parse: a page of HTML, a broken line, an error as an event.
+            return TurnError("model_invalid", "The model's answer could not be understood.", True)
+        case _:
+            return TurnError("internal", "Something went wrong on our side.", True)
+
+
+def _of_status(status: int) -> TurnError:
+    match status:
+        case 401 | 403:
+            return TurnError(
+                "model_unauthorized", "The model provider refused this service's key.", False
+            )
+        case 408 | 504:
+            return ModelTimeout().error
+        case 429:
+            return TurnError(
+                "model_rate_limited", "The model is busy. Please try again in a moment.", True
+            )
+        case _ if status >= 500:
+            return TurnError(
+                "model_unavailable", "The model is unavailable. Please try again.", True
+            )
+        case _:
+            return TurnError("model_rejected", "The model provider rejected the request.", False)

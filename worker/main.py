@@ -1,0 +1,106 @@
+"""A worker process: `python -m worker.main`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+
+import structlog
+import uvloop
+
+from shared.db import Database
+from shared.errors import RequestError, SettingsError
+from shared.feed import Feed
+from shared.jobs import Jobs
+from shared.log import configure_logging
+from shared.redis import REDIS_ERRORS, connect_redis
+from shared.settings import Settings, load_settings
+from shared.store.workers import leave
+from worker.agent import choose_model
+from worker.queue import RingWorker, ring_worker
+from worker.sweep import Sweep, heartbeat
+from worker.turn import Turns
+
+log = structlog.get_logger()
+
+SETTLE_SECONDS = 2.0
+
+
+def main() -> None:
+    try:
+        settings = load_settings()
+        configure_logging(settings, process="worker")
+        uvloop.run(serve(settings))
+    except SettingsError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+async def serve(settings: Settings) -> None:
+    """Runs turns until SIGTERM or SIGINT, then drains."""
+    model = choose_model(settings)
+    db = Database(settings)
+    redis = connect_redis(settings)
+    turns = Turns(settings, db=db, feed=Feed(redis), jobs=Jobs(redis), model=model)
+    queue = ring_worker(settings, redis, turns.run_all)
+    sweep = Sweep(db, settings, turns)
+    stop = stop_signal()
+    beating = asyncio.create_task(heartbeat(db, settings, turns))
+    sweeping = asyncio.create_task(sweep.run())
+    listening = asyncio.create_task(queue.async_run())
+    log.info("worker_started", worker_id=str(turns.worker_id), model=model.name)
+    stopping = asyncio.create_task(stop.wait())
+    ended, _ = await asyncio.wait(
+        {stopping, beating, sweeping, listening}, return_when=asyncio.FIRST_COMPLETED
+    )
+    await drain(settings, queue, sweep, sweeping)
+    await cancel(listening, sweeping, beating, stopping)
+    with suppress(RequestError):
+        async with db.transaction() as tx:
+            await leave(tx, turns.worker_id)
+    with suppress(*REDIS_ERRORS):
+        await redis.aclose(close_connection_pool=True)
+    await model.close()
+    await db.close()
+    log.info("worker_stopped")
+    for task in ended - {stopping}:
+        task.result()
+
+
+async def drain(
+    settings: Settings, queue: RingWorker, sweep: Sweep, sweeping: asyncio.Task[None]
+) -> None:
+    """Takes nothing new, lets running turns end for a while, then hands them back."""
+    queue.allow_pick_jobs = False
+    await cancel(sweeping)
+    running = {*queue.tasks.values(), *sweep.tasks}
+    log.info("worker_draining", running=len(running))
+    if not running:
+        return
+    _, late = await asyncio.wait(running, timeout=settings.parley_drain_seconds)
+    for task in {*queue.job_tasks.values(), *(late & sweep.tasks)}:
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=SETTLE_SECONDS)
+
+
+async def cancel(*tasks: asyncio.Task[object]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def stop_signal() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+if __name__ == "__main__":
+    main()

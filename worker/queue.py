@@ -1,0 +1,96 @@
+"""arq's worker, made to survive: woken by a ring instead of polling, unharmed when Redis is away.
+
+arq is frozen, so its internals can be relied on. What is overridden: `main` (arq ends at the first
+error of Redis and polls blindly), and the score of a running job (arq reads only the head of the
+queue, which running jobs would fill).
+"""
+
+# arq leaves its job context and redis-py its replies untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+from uuid import UUID
+
+import structlog
+from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from arq.utils import timestamp_ms
+from arq.worker import Worker, func
+
+from shared.jobs import BELL, RING
+from shared.redis import QUEUE, REDIS_ERRORS, deserialize_job, serialize_job
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+BELL_SECONDS = 1
+AWAY_SECONDS = 0.5
+READ_LIMIT = 1000
+GRACE_SECONDS = 60
+
+Run = Callable[[UUID], Awaitable[None]]
+
+
+class RingWorker(Worker):
+    """Takes rings off the queue while `listening`, and runs each as one job."""
+
+    async def main(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            try:
+                await self._poll_iteration()
+                await self._next_ring()
+            except (*REDIS_ERRORS, KeyError) as error:
+                # KeyError: arq's bookkeeping after the queue was flushed under a running job.
+                log.warning("queue_lost", error=type(error).__name__)
+                await asyncio.sleep(AWAY_SECONDS)
+
+    async def _next_ring(self) -> None:
+        """Blocks until somebody rings, for a second at most; a full worker leaves rings alone."""
+        if self.job_counter >= self.max_jobs and self.tasks:
+            await asyncio.wait(
+                self.tasks.values(), timeout=BELL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+        elif self.allow_pick_jobs:
+            await cast("Awaitable[Any]", self.pool.blpop([BELL], timeout=BELL_SECONDS))
+        else:
+            await asyncio.sleep(AWAY_SECONDS)
+
+
+def ring_worker(settings: Settings, redis: ArqRedis, run: Run) -> RingWorker:
+    """The queue's end of this process; `run` is called for each ring and may take its time."""
+    timeout = settings.parley_turn_timeout_seconds + GRACE_SECONDS
+
+    async def ring(ctx: dict[Any, Any], conversation_id: str) -> None:
+        """Never fails: arq would forget the job, and the rows know better what is left to do."""
+        try:
+            await step_aside(redis, str(ctx["job_id"]), timeout)
+            await run(UUID(conversation_id))
+        except Exception as error:
+            log.warning("ring_abandoned", error=type(error).__name__)
+
+    return RingWorker(
+        functions=[func(ring, name=RING, timeout=timeout, keep_result=0)],
+        queue_name=QUEUE,
+        redis_pool=redis,
+        handle_signals=False,
+        max_jobs=settings.parley_max_turns,
+        keep_result=0,
+        queue_read_limit=READ_LIMIT,
+        job_serializer=serialize_job,
+        job_deserializer=deserialize_job,
+        log_results=False,
+    )
+
+
+async def step_aside(redis: ArqRedis, job_id: str, seconds: float) -> None:
+    """Moves a running job behind those that wait, until it would have timed out."""
+    try:
+        await redis.zadd(QUEUE, {job_id: timestamp_ms() + seconds * 1000}, xx=True)
+        await redis.expire(job_key_prefix + job_id, int(seconds * 2))
+    except REDIS_ERRORS as error:
+        log.warning("step_aside_failed", error=type(error).__name__)

@@ -1,0 +1,157 @@
+"""A model that is recorded: its text goes to the viewers as it comes, its calls are committed.
+
+It stands between the Agents SDK's run loop and a real model. The run loop gets an answer only
+after it was written down, so no tool runs that the history doesn't know of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from agents import Model, ModelResponse, Usage
+from agents.items import TResponseStreamEvent
+from openai.types.responses import Response, ResponseFunctionToolCall, ResponseOutputMessage
+from openai.types.responses.response_usage import ResponseUsage
+
+from shared.settings import Settings
+from shared.store.messages import NewCall, new_call
+from shared.text import TextSanitiser, sanitise
+from worker.failures import (
+    AnswerTooLong,
+    ModelEmpty,
+    ModelIncomplete,
+    ModelRefused,
+    ModelTimeout,
+)
+from worker.live import LiveMessage
+from worker.recorder import Recorder
+from worker.tools.tool import Toolbox, read_arguments
+
+
+class RecordedModel(Model):
+    """Wraps `inner` for one attempt at one turn."""
+
+    def __init__(
+        self, inner: Model, *, recorder: Recorder, toolbox: Toolbox, settings: Settings
+    ) -> None:
+        self._inner = inner
+        self._recorder = recorder
+        self._toolbox = toolbox
+        self._settings = settings
+        self.final_metadata: dict[str, Any] = {}
+        self.failure: Exception | None = None
+        """What ended the run; the SDK may hide it on the way out."""
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        try:
+            return await self._call(self._inner.stream_response(*args, **kwargs))
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+
+    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
+        raise NotImplementedError("The run loop gets whole answers; the viewers get the pieces.")
+
+    async def _call(self, events: AsyncIterator[TResponseStreamEvent]) -> ModelResponse:
+        async with self._recorder.new_message() as message:
+            response = await self._read(events, message)
+        usage = usage_of(response.usage)
+        self._recorder.count_usage(usage)
+        if refusal := refusal_of(response):
+            message.write("" if message.text else sanitise(refusal))
+            raise ModelRefused
+        if not message.text:
+            message.write(sanitise(response.output_text))
+        metadata = incomplete_of(response)
+        asked = [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
+        if asked:
+            await self._commit_calls(asked, metadata)
+        elif message.text.strip():
+            self.final_metadata = metadata
+        elif metadata.get("incomplete") == "content_filter":
+            raise ModelRefused
+        else:
+            raise ModelEmpty
+        return ModelResponse(
+            output=list(response.output), usage=Usage(requests=1), response_id=None
+        )
+
+    async def _read(
+        self, events: AsyncIterator[TResponseStreamEvent], message: LiveMessage
+    ) -> Response:
+        """The finished response; text is written as it comes, within all limits."""
+        text = TextSanitiser()
+        try:
+            async with asyncio.timeout(self._settings.parley_model_timeout_seconds):
+                while (event := await self._next(events)) is not None:
+                    if event.type == "response.output_text.delta":
+                        self._recorder.first_token()
+                        message.write(text.feed(event.delta))
+                        if len(message.text) > self._settings.parley_max_answer_chars:
+                            raise AnswerTooLong
+                    elif event.type == "response.completed":
+                        message.write(text.close())
+                        return event.response
+        except TimeoutError:
+            raise ModelTimeout from None
+        finally:
+            await close(events)
+        raise ModelIncomplete
+
+    async def _next(
+        self, events: AsyncIterator[TResponseStreamEvent]
+    ) -> TResponseStreamEvent | None:
+        """Raises TimeoutError if the model falls silent; None at the end."""
+        async with asyncio.timeout(self._settings.parley_model_idle_timeout_seconds):
+            return await anext(events, None)
+
+    async def _commit_calls(
+        self, asked: list[ResponseFunctionToolCall], metadata: dict[str, Any]
+    ) -> None:
+        """Gives the calls ids of ours and writes them down, before any of them runs."""
+        calls: list[NewCall] = []
+        for item in asked:
+            call = new_call(sanitise(item.name), read_arguments(item.arguments))
+            item.call_id = call.id
+            calls.append(call)
+        await self._recorder.calls_made(calls, metadata)
+        for call in calls:
+            if call.tool_name not in self._toolbox:
+                # The run loop tells the model by itself and never comes to us.
+                await self._toolbox.call(call.id, call.tool_name, "{}")
+
+
+async def close(events: AsyncIterator[TResponseStreamEvent]) -> None:
+    """Ends the request to the model, whatever state it is in."""
+    aclose = getattr(events, "aclose", None)
+    if aclose is not None:
+        await aclose()
+
+
+def usage_of(usage: ResponseUsage | None) -> dict[str, int]:
+    if usage is None:
+        return {"model_calls": 1}
+    return {
+        "model_calls": 1,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def refusal_of(response: Response) -> str:
+    return "".join(
+        part.refusal
+        for item in response.output
+        if isinstance(item, ResponseOutputMessage)
+        for part in item.content
+        if part.type == "refusal"
+    )
+
+
+def incomplete_of(response: Response) -> dict[str, Any]:
+    """Why the text is shorter than the model would have made it, if it is."""
+    details = response.incomplete_details
+    return {"incomplete": details.reason} if details and details.reason else {}

@@ -1,0 +1,83 @@
+"""What a worker does whether anybody rings or not: keep its lease, and look for turns left over.
+
+The sweep alone keeps the service going without Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import timedelta
+
+import structlog
+
+from shared.db import Database
+from shared.errors import RequestError
+from shared.settings import Settings
+from shared.store.turns import conversations_to_run
+from shared.store.workers import forget_dead, renew_lease
+from worker.turn import Turns
+
+log = structlog.get_logger()
+
+HEARTBEATS_PER_LEASE = 3
+AWAY_SECONDS = 0.5
+
+
+async def renew(db: Database, settings: Settings, turns: Turns) -> None:
+    """One heartbeat. Turns that the database doesn't give us any more are dropped."""
+    before = turns.held
+    async with db.transaction() as tx:
+        lease = timedelta(seconds=settings.parley_lease_seconds)
+        held = await renew_lease(tx, turns.worker_id, lease=lease)
+    turns.lose(before - held)
+
+
+async def heartbeat(db: Database, settings: Settings, turns: Turns) -> None:
+    """Renews the worker's lease until cancelled; while Postgres is away the work goes on."""
+    while True:
+        pause = settings.parley_lease_seconds / HEARTBEATS_PER_LEASE
+        try:
+            await renew(db, settings, turns)
+        except RequestError as error:
+            log.warning("heartbeat_failed", error=error.code)
+            pause = AWAY_SECONDS
+        await asyncio.sleep(pause)
+
+
+class Sweep:
+    """Looks into Postgres every second or so, jittered, and runs what nobody runs."""
+
+    def __init__(self, db: Database, settings: Settings, turns: Turns) -> None:
+        self._db = db
+        self._settings = settings
+        self._turns = turns
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until cancelled; the turns it began go on, see `tasks`."""
+        while True:
+            await asyncio.sleep(self._settings.parley_sweep_seconds * random.uniform(0.5, 1.5))  # noqa: S311
+            try:
+                await self._once()
+            except RequestError as error:
+                log.warning("sweep_failed", error=error.code)
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        return set(self._tasks)
+
+    async def _once(self) -> None:
+        async with self._db.transaction() as tx:
+            await forget_dead(tx)
+            found = await conversations_to_run(tx, limit=self._turns.free)
+        for conversation_id in found:
+            log.info("turn_swept", conversation_id=str(conversation_id))
+            task = asyncio.create_task(self._turns.run_all(conversation_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("sweep_task_failed", error=type(error).__name__)

@@ -1,0 +1,152 @@
+"""What a tool is, and how the Agents SDK is shown one.
+
+A tool acts on our database in a transaction it is given, so that its effect and its result are
+committed together. The owner comes from the turn, never from what the model wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+from agents import FunctionTool
+from agents.tool_context import ToolContext
+
+from shared.db import Transaction
+from shared.errors import LeaseLost, ParleyError, RequestError
+from shared.text import sanitise
+
+MAX_ARGUMENT_CHARS = 100_000
+
+Arguments = TypeVar("Arguments", bound=msgspec.Struct)
+
+
+class ToolError(ParleyError):
+    """The tool can't do it: a code, and a sentence that the model and the user both read."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code)
+        self.result = {"error": {"code": code, "message": message}}
+
+
+class Tool(msgspec.Struct, Generic[Arguments], frozen=True):
+    name: str
+    description: str
+    arguments: type[Arguments]
+    run: Callable[[Transaction, str, Arguments], Awaitable[Any]]
+    """Takes the transaction, the owner and the arguments; raises ToolError before any effect."""
+
+
+class CallRecorder(Protocol):
+    """The part of the turn's recorder that a tool call needs."""
+
+    async def call_done(
+        self, call_id: str, effect: Callable[[Transaction], Awaitable[Any]]
+    ) -> Any: ...
+
+    async def call_failed(self, call_id: str, result: Any) -> None: ...
+
+
+class Toolbox:
+    """The tools of one turn: bound to its owner and its recorder."""
+
+    def __init__(
+        self,
+        tools: Sequence[Tool[Any]],
+        *,
+        owner: str,
+        recorder: CallRecorder,
+        timeout: float,
+    ) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+        self._owner = owner
+        self._recorder = recorder
+        self._timeout = timeout
+        self.broken: Exception | None = None
+        """The lease or the database was lost in the middle of a call: nothing of it was written."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tools
+
+    def sdk_tools(self) -> list[FunctionTool]:
+        return [self._sdk_tool(tool) for tool in self._tools.values()]
+
+    async def call(self, call_id: str, name: str, arguments: bytes | str) -> Any:
+        """Runs a call and commits its result; what goes wrong in the tool is a result too."""
+        try:
+            return await self._call(call_id, name, arguments)
+        except (LeaseLost, RequestError) as error:
+            self.broken = self.broken or error
+            raise
+
+    async def _call(self, call_id: str, name: str, arguments: bytes | str) -> Any:
+        try:
+            tool = self._tools.get(name)
+            if tool is None:
+                raise ToolError("unknown_tool", "There is no such tool.")
+            wanted = parse(tool, arguments)
+
+            async def effect(tx: Transaction) -> Any:
+                """The time limit ends before the commit: its outcome must be known."""
+                async with asyncio.timeout(self._timeout):
+                    return await tool.run(tx, self._owner, wanted)
+
+            return await self._recorder.call_done(call_id, effect)
+        except ToolError as error:
+            failure = error
+        except TimeoutError:
+            failure = ToolError("tool_timeout", "The tool took too long and was stopped.")
+        await self._recorder.call_failed(call_id, failure.result)
+        return failure.result
+
+    def _sdk_tool(self, tool: Tool[Any]) -> FunctionTool:
+        async def invoke(context: ToolContext[Any], arguments: str) -> str:
+            result = await self.call(context.tool_call_id, tool.name, arguments)
+            return msgspec.json.encode(result).decode()
+
+        return FunctionTool(
+            name=tool.name,
+            description=tool.description,
+            params_json_schema=schema(tool),
+            on_invoke_tool=invoke,
+            strict_json_schema=False,
+        )
+
+
+def parse(tool: Tool[Any], arguments: bytes | str) -> Any:
+    try:
+        return msgspec.json.decode(arguments, type=tool.arguments)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        # The error names fields and types; it never repeats a value.
+        raise ToolError("invalid_arguments", f"The arguments are not valid: {error}") from None
+
+
+def schema(tool: Tool[Any]) -> dict[str, Any]:
+    """The arguments as a JSON schema of one level, as providers like it."""
+    (found,), components = msgspec.json.schema_components([tool.arguments], ref_template="{name}")
+    return components[found["$ref"]] if "$ref" in found else found
+
+
+def read_arguments(text: str) -> dict[str, Any]:
+    """The arguments a model wrote, fit to be stored; what isn't an object is kept as text."""
+    clean = sanitise(text)[:MAX_ARGUMENT_CHARS]
+    try:
+        value = msgspec.json.decode(clean or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        return {"invalid": clean}
+    return clean_value(value) if isinstance(value, dict) else {"invalid": clean}
+
+
+def clean_value(value: Any) -> Any:
+    """Escapes inside JSON can hide a NUL or a lone surrogate from a look at the text."""
+    match value:
+        case str():
+            return sanitise(value)
+        case list():
+            return [clean_value(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        case dict():
+            return {sanitise(str(k)): clean_value(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        case _:
+            return value
