@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fixtures.parts",
     "tests.fixtures.processes",
     "tests.fixtures.stand_in",
+    "tests.fixtures.service",
     "tests.fixtures.turns",
     "tests.fixtures.http",
 ]

@@ -48,6 +48,6 @@ class ChatCompletionsModel(OpenAIChatCompletionsModel):
 
     async def _fetch_response(self, *args: Any, **kwargs: Any) -> Any:
         """Streams only: `RecordedModel` asks for nothing else."""
-        fetched = await super()._fetch_response(*args, **kwargs)
+        fetched: Any = await super()._fetch_response(*args, **kwargs)  # pyright: ignore[reportUnknownVariableType]
         response, chunks = cast("tuple[Response, AsyncStream[ChatCompletionChunk]]", fetched)
         return response, FinishedStream(chunks, response)
