@@ -1,7 +1,9 @@
-"""Brings a database to this release's schema, and tells whether one is there."""
+"""Brings a database to this release's schema: `python -m migrations.run`."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from alembic import command
@@ -27,3 +29,9 @@ def newest_revision() -> str:
     head = ScriptDirectory.from_config(config()).get_current_head()
     assert head is not None
     return head
+
+
+if __name__ == "__main__":
+    if not (url := os.environ.get("DATABASE_URL")):
+        sys.exit("DATABASE_URL: Field required")
+    upgrade(url)

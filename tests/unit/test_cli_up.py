@@ -1,0 +1,81 @@
+"""What `parley up` refuses before it starts anything, and what it makes of the environment."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.data_dir import DataDir
+from cli.main import app
+from cli.plan import MODEL_NAMES, make_plan
+
+
+@pytest.fixture
+def taken_port() -> Generator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    for name in (*MODEL_NAMES, "PARLEY_DEMO_URL", "PARLEY_ENV"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, taken_port: int) -> None:
+    result = CliRunner().invoke(app, ["up", "--port", str(taken_port), "--data-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"Port {taken_port} on 127.0.0.1 can't be used" in result.stderr
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_a_data_directory_in_use_is_told(tmp_path: Path) -> None:
+    with DataDir(tmp_path).create().lock():
+        result = CliRunner().invoke(app, ["up", "--port", "0", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "already running" in result.stderr
+
+
+def test_the_lock_is_free_again_afterwards(tmp_path: Path) -> None:
+    data = DataDir(tmp_path).create()
+    with data.lock():
+        pass
+    with data.lock():
+        assert (data.run / "lock").read_text()
+
+
+def test_a_data_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(app, ["up", "--data-dir", str(tmp_path / "file" / "data")])
+    assert result.exit_code == 1
+    assert "can't be used" in result.stderr
+
+
+def test_without_a_model_the_demo_is_planned(tmp_path: Path) -> None:
+    plan = make_plan("127.0.0.1", 0, 2, DataDir(tmp_path))
+    assert plan.environment["PARLEY_DEMO_URL"] == f"http://127.0.0.1:{plan.demo_port}/v1"
+    assert "PARLEY_MODEL" not in plan.environment
+    assert "demo" in plan.model
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_with_a_model_or_a_key_there_is_no_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "something")
+    plan = make_plan("127.0.0.1", 0, 2, DataDir(tmp_path))
+    assert plan.demo_port is None
+    assert "PARLEY_DEMO_URL" not in plan.environment
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("0.0.0.0", "http://127.0.0.1:"), ("127.0.0.1", "http://127.0.0.1:")]
+)
+def test_the_address_shown_can_be_reached_from_here(tmp_path: Path, host: str, url: str) -> None:
+    assert make_plan(host, 0, 2, DataDir(tmp_path)).base_url.startswith(url)
