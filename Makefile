@@ -1,0 +1,80 @@
+# `make up` needs Python 3.11 or newer and make, nothing else. Everything is installed into .venv from
+# locked, hashed requirements; a step whose input has not changed since is skipped.
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PYTHON ?=
+
+.PHONY: help up test lint types contracts check lock venv runtime dev
+
+help:
+	@echo "make up         start everything     (ARGS='--port 8123 --data-dir /some/where')"
+	@echo "make test       run the tests        (ARGS='tests/unit -k name')"
+	@echo "make check      lint, types, import contracts and tests"
+	@echo "make lock       resolve requirements.lock and requirements-dev.lock again"
+
+# exec: the signals of Ctrl-C and `kill` reach Parley itself.
+up: runtime
+	@exec $(BIN)/parley up $(ARGS)
+
+test: dev
+	@exec $(BIN)/pytest $(ARGS)
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: dev
+	$(BIN)/pyright
+
+contracts: dev
+	$(BIN)/lint-imports
+
+check: lint types contracts test
+
+lock: venv
+	$(UV) pip compile pyproject.toml --extra embedded --universal --generate-hashes -q -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra embedded --extra dev --universal --generate-hashes -q -o requirements-dev.lock
+
+# A directory that was moved or copied, or lost its Python, is made anew; one without our mark is completed.
+venv:
+	@if $(BIN)/python -c 'import pip' 2>/dev/null && [ "$$(cat $(VENV)/.place 2>/dev/null)" = "$(CURDIR)" ]; then exit 0; fi; \
+	for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 none; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	done; \
+	if [ "$$python" = none ]; then echo "Python 3.11 or newer is needed; name it with PYTHON=..." >&2; exit 1; fi; \
+	if [ -e $(VENV)/.place ] || ! $(BIN)/python -c '' 2>/dev/null; then clear=--clear; else clear=; fi; \
+	echo "Creating $(VENV) with $$python"; \
+	"$$python" -m venv $$clear $(VENV) || { echo "On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	echo "Installing uv"; \
+	$(BIN)/python -m pip install -q uv || echo "uv can't be had here; pip will do"; \
+	printf '%s\n' "$(CURDIR)" > $(VENV)/.place
+
+runtime: venv
+	$(call install,requirements.lock)
+	$(install_project)
+
+dev: venv
+	$(call install,requirements-dev.lock)
+	$(install_project)
+
+# uv doesn't read pip's settings: its index and certificates are handed on, and the system's trusted.
+UV = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}}"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	if [ -n "$$PIP_CERT" ] && [ -z "$$SSL_CERT_FILE" ]; then export SSL_CERT_FILE="$$PIP_CERT"; fi; \
+	UV_SYSTEM_CERTS="$${UV_SYSTEM_CERTS:-true}" VIRTUAL_ENV=$(VENV) $(BIN)/uv
+
+# Nothing is uninstalled, so that `make up` after `make test` keeps the tools. Where uv can't, pip does.
+define install
+@cmp -s $(1) $(VENV)/.$(1) || { echo "Installing $(1)"; \
+	{ $(UV) pip install --no-deps --require-hashes -r $(1) \
+	  || $(BIN)/python -m pip install --no-deps --require-hashes -r $(1); } \
+	&& cp $(1) $(VENV)/.$(1); }
+endef
+
+define install_project
+@cmp -s pyproject.toml $(VENV)/.pyproject.toml || { echo "Installing parley"; \
+	{ $(UV) pip install -q --no-deps -e . || $(BIN)/python -m pip install -q --no-deps -e .; } \
+	&& cp pyproject.toml $(VENV)/.pyproject.toml; }
+endef

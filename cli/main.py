@@ -1,0 +1,132 @@
+"""The `parley` command. Each command imports what it needs, so that the light ones start fast."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.data_dir import DEFAULT, DataDir
+from cli.errors import CliError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Parley: an open chat-agent service. `parley up` runs all of it on this machine.",
+)
+
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", envvar="PARLEY_DATA_DIR", help="Where `parley up` keeps data.")
+]
+UrlOption = Annotated[
+    str, typer.Option("--url", envvar="PARLEY_URL", help="Default: the running `parley up`.")
+]
+
+
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8000,
+    data_dir: DataDirOption = DEFAULT,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many workers.")] = 2,
+) -> None:
+    """Start the API, workers, Postgres, Redis and a model, and keep them running.
+
+    DATABASE_URL, REDIS_URL and the model settings of the environment are used where they are set.
+    """
+    from cli.up import up as run_up
+
+    with told_plainly():
+        run_up(host, port, workers, data_dir)
+
+
+@app.command()
+def api() -> None:
+    """Run one API process, configured by the environment."""
+    run_module("api.main")
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker process, configured by the environment."""
+    run_module("worker.main")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database of DATABASE_URL to the newest schema."""
+    run_module("migrations.run")
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="Whom the token speaks for.")] = "developer",
+    data_dir: DataDirOption = DEFAULT,
+    ttl: Annotated[int, typer.Option(help="Seconds until it expires.")] = 12 * 3600,
+) -> None:
+    """Print a development token."""
+    from cli.token import find_secret, make_token
+
+    with told_plainly():
+        print(make_token(user, find_secret(DataDir(data_dir)), ttl))
+
+
+@app.command()
+def status(data_dir: DataDirOption = DEFAULT, url: UrlOption = "") -> None:
+    """Show the processes of `parley up` and whether the service is ready."""
+    from cli.status import show_status
+
+    with told_plainly():
+        fine = show_status(DataDir(data_dir), url)
+    raise typer.Exit(0 if fine else 1)
+
+
+@app.command()
+def chat(
+    text: Annotated[
+        str | None, typer.Argument(help="One message; without it, a conversation.")
+    ] = None,
+    conversation: Annotated[str, typer.Option(help="Continue this conversation.")] = "",
+    url: UrlOption = "",
+    bearer: Annotated[str, typer.Option("--token", envvar="PARLEY_TOKEN")] = "",
+    user: Annotated[str, typer.Option(help="Make a development token for.")] = "developer",
+    data_dir: DataDirOption = DEFAULT,
+) -> None:
+    """Talk to the agent over the public HTTP API."""
+    from cli.chat import chat as run_chat
+
+    with told_plainly():
+        completed = run_chat(text, conversation, url, bearer, user, DataDir(data_dir))
+    raise typer.Exit(0 if completed else 1)
+
+
+@contextmanager
+def told_plainly() -> Generator[None]:
+    """An expected failure is one sentence on stderr and exit code 1."""
+    try:
+        yield
+    except CliError as error:
+        from cli.console import complain
+
+        complain(str(error))
+        raise typer.Exit(1) from None
+
+
+def run_module(module: str) -> None:
+    """This process becomes the other: same pid, same environment, signals go straight to it."""
+    sys.stdout.flush()
+    os.execv(sys.executable, (sys.executable, "-P", "-m", module))  # noqa: S606
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What `parley up` starts, decided from its options and the environment before anything runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from cli.data_dir import DataDir
+from cli.errors import CliError
+from cli.process import Child, Program
+
+MODEL_NAMES = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "OPENAI_BASE_URL", "PARLEY_MODEL")
+STOP_ORDER = ("api", "worker", "demo-model", "redis", "postgres")
+# Shown in the command line of each: a pid file is only believed together with it.
+MARKERS = {
+    "api": "api.main",
+    "worker": "worker.main",
+    "demo-model": "cli.demo_model",
+    "redis": "valkey-server",
+    "postgres": "postgres",
+}
+DRAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options of `up`, with every open question settled."""
+
+    host: str
+    port: int
+    workers: int
+    data: DataDir
+    environment: Mapping[str, str]
+    demo_port: int | None
+
+    @property
+    def base_url(self) -> str:
+        """How this machine reaches the API, also when it listens on every address."""
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{self.port}"
+
+    @property
+    def model(self) -> str:
+        named = self.environment.get("PARLEY_MODEL")
+        if "PARLEY_DEMO_URL" in self.environment and not named:
+            return "SmolLM2 135M on this machine: a demo, not a good model"
+        return named or "the default of the given provider"
+
+    @property
+    def production(self) -> bool:
+        return self.environment.get("PARLEY_ENV") == "production"
+
+    def child(self, name: str, module: str, *arguments: str, stop_seconds: float = 10) -> Child:
+        argv = (sys.executable, "-P", "-m", module, *arguments)
+        return Child(Program(name, argv, self.environment, stop_seconds=stop_seconds), self.data)
+
+    def api(self) -> Child:
+        return self.child("api", "api.main")
+
+    def worker(self, number: int) -> Child:
+        drain = float(self.environment.get("PARLEY_DRAIN_SECONDS") or DRAIN_SECONDS)
+        return self.child(f"worker-{number}", "worker.main", stop_seconds=drain + 5)
+
+    def migrate(self) -> Child:
+        return self.child("migrate", "migrations.run")
+
+    def demo_model(self) -> Child:
+        place = ("--host", "127.0.0.1", "--port", str(self.demo_port))
+        return self.child("demo-model", "cli.demo_model", *place, stop_seconds=3)
+
+
+def make_plan(host: str, port: int, workers: int, data: DataDir) -> Plan:
+    """Raises CliError where the port can't be had."""
+    port = check_port(host, port)
+    given = {name: value for name, value in os.environ.items() if value}
+    named = any(name in given for name in (*MODEL_NAMES, "PARLEY_DEMO_URL"))
+    demo_port = None if named else check_port("127.0.0.1", 0)
+    environment = given | {"PARLEY_HOST": host, "PARLEY_PORT": str(port)}
+    environment.setdefault("PARLEY_ENV", "development")
+    if demo_port is not None:
+        environment["PARLEY_DEMO_URL"] = f"http://127.0.0.1:{demo_port}/v1"
+    return Plan(host, port, workers, data, environment, demo_port)
+
+
+def check_port(host: str, port: int) -> int:
+    """The port itself, or a free one for 0. A taken one is told before anything is started."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with closing(socket.socket(family, kind)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CliError(
+            f"Port {port} on {host or 'any address'} can't be used ({reason}). "
+            "Choose another with --port, or --port 0 for any free one."
+        ) from None
