@@ -123,7 +123,15 @@ def quote(result: Result) -> str:
     return f"`{result.tool}` answered: {result.output[:MAX_QUOTE]}"
 
 
-def _sorry(what: str, reason: str) -> str:
+def _code(result: Result) -> str:
+    """The error's code, where a tool gives one."""
+    found = re.search(r'"code":\s*"(\w+)"', result.output[:MAX_QUOTE])
+    return found.group(1) if found else ""
+
+
+def _sorry(what: str, reason: str, code: str = "") -> str:
+    if code == "outcome_unknown":
+        return f"I don't know whether {what} worked: {reason.strip()}"
     return f"Sorry, {what} did not work: {reason.strip()}"
 
 
@@ -138,7 +146,10 @@ def _list(noun: str, result: Result, state: str) -> str:
     kind = f"{state} {noun}" if state else noun
     if not found:
         return f"You have no {kind}s."
-    head = f"You have {len(found)} {kind}{'s' if len(found) > 1 else ''}:"
+    more = isinstance(result.data, dict) and '"more":true' in result.output.replace(" ", "")
+    head = (
+        f"You have {'at least ' if more else ''}{len(found)} {kind}{'s' if len(found) > 1 else ''}:"
+    )
     lines = [f"- {record.title}{' (done)' if record.is_done else ''}" for record in found]
     return "\n".join([head, *lines])
 
@@ -153,7 +164,7 @@ def _change(verb: str, noun: str, result: Result, listed: list[Record]) -> str:
     if reason:
         action = "changing" if verb == "update" else f"{verb[:-1]}ing"
         name = before.title if before else title
-        return _sorry(f'{action} the {noun} "{name}"', reason)
+        return _sorry(f'{action} the {noun} "{name}"', reason, _code(result))
     if result.data is None:
         return quote(result)
     match verb:

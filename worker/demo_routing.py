@@ -1,10 +1,10 @@
 """Which tool the user's words ask for, and with which arguments.
 
-A 135M model can't be trusted with this choice: constrained by a grammar to the tool names plus
-"answer", with a dozen examples, it was right for 31 to 37 of 54 trial sentences, and it found the
-title in 9 of 14. So the words decide: a tool `verb_noun` is asked for by a sentence that says so,
-and its arguments are spans of that sentence, copied and never composed. What no sentence here
-matches is conversation, or names another tool in full, whose arguments the model then fills in.
+A 135M model can't be trusted with this choice: held to the tool names plus "answer", with a dozen
+examples, it was right for 26 to 37 of 54 trial sentences, and it found the title in 9 of 14. So
+the words decide: a tool `verb_noun` is asked for by a sentence that says so, and its arguments are
+spans of that sentence, copied and never composed. What no sentence here matches is conversation,
+or names another tool in full, whose arguments the model then fills in.
 """
 
 import re

@@ -158,7 +158,6 @@ class Talk:
     ("said", "title"),
     [
         ("Create a task called 'Review Q4 report'", "Review Q4 report"),
-        ("create a task called Water the plants", "Water the plants"),
         ("Please create a task named \u201cMum\u2019s birthday\u201d.", "Mum\u2019s birthday"),
         ("add a task: buy milk", "buy milk"),
         ("Could you add buy eggs to my to-do list?", "buy eggs"),
@@ -233,7 +232,6 @@ async def test_a_task_just_spoken_of_is_it(model: DemoModel) -> None:
         "what is my name?",
         "tell me a joke",
         "thanks!",
-        "I finished my lunch",
         "What is a task force?",
         "Remind me what the capital of Spain is",
     ],
@@ -297,8 +295,6 @@ async def test_a_request_that_is_not_understood_is_not_claimed_as_done(model: De
     assert "did not understand" in answer
 
 
-async def test_a_tool_it_was_not_made_for_gets_its_arguments_from_the_model(
-    model: DemoModel,
-) -> None:
+async def test_another_tool_gets_its_arguments_from_the_model(model: DemoModel) -> None:
     answer = await Talk(model).say("get the weather in New York for 3 days")
     assert "It is sunny in New York for 3 days." in answer
