@@ -166,7 +166,7 @@ async def test_losing_all_of_redis_makes_a_pause_and_no_gap(
     await service.say(conversation_id, "gated First then the rest")
     reader = await service.listen(conversation_id, until=lambda r: r.text == "First ")
     assert await redis.exists(live_key(UUID(conversation_id)))
-    await redis.flushall()
+    await redis.flushall()  # pyright: ignore[reportUnknownMemberType]
     listening = [
         asyncio.create_task(service.listen(conversation_id, who)) for who in (reader, Reader())
     ]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -14,103 +11,10 @@ import psutil
 import pytest
 
 from cli.data_dir import DataDir
-from cli.process import read_pid
+from tests.fixtures.up import NAMES, READY_SECONDS, Done, StartUp, Up, parley
 from tests.fixtures.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
-
-NAMES = ("postgres", "redis", "api", "worker-1", "worker-2")
-COMMAND = (sys.executable, "-m", "cli.main")
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
-
-
-Done = subprocess.CompletedProcess[str]
-StartUp = Callable[[], Awaitable["Up"]]
-
-
-def parley(*arguments: str, **environment: str) -> Done:
-    """Another command, from start to end."""
-    return subprocess.run(
-        (*COMMAND, *arguments),
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-class Up:
-    """A running `parley up` and what it printed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data = DataDir(folder / "data")
-        self.output = folder / "stdout"
-        self.errors = folder / "stderr"
-        environment = os.environ | {"PARLEY_MODEL": "echo"}
-        with self.output.open("wb") as output, self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                (*COMMAND, "up", "--port", "0", "--data-dir", str(self.data.root)),
-                env=environment,
-                stdout=output,
-                stderr=errors,
-            )
-
-    async def ready(self) -> str:
-        """The address from the `ready` line."""
-        await until(self._ready_or_ended, seconds=READY_SECONDS)
-        assert self.process.poll() is None, self.errors.read_text()
-        word, url = self.output.read_text().split()
-        assert word == "ready"
-        return url
-
-    def _ready_or_ended(self) -> bool:
-        return self.output.read_text().endswith("\n") or self.process.poll() is not None
-
-    def pids(self) -> dict[str, int]:
-        return {name: self.pid(name) for name in NAMES}
-
-    def pid(self, name: str) -> int:
-        found = read_pid(self.data.pid_file(name))
-        assert found is not None, f"no pid file of {name}"
-        return found
-
-    async def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return await self.ended()
-
-    async def ended(self) -> int:
-        await until(lambda: self.process.poll() is not None, seconds=STOP_SECONDS)
-        return self.process.returncode
-
-    def say(self, *arguments: str) -> Done:
-        return parley("chat", *arguments, "--data-dir", str(self.data.root))
-
-
-@pytest.fixture(scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
-    """One for all tests that don't end it."""
-    started = Up(tmp_path_factory.mktemp("up"))
-    await started.ready()
-    yield started
-    await started.stop()
-
-
-@pytest.fixture
-async def up(tmp_path: Path) -> AsyncIterator[StartUp]:
-    """`up()` starts one on the directory of this test; the last is stopped at the end."""
-    started: list[Up] = []
-
-    async def start() -> Up:
-        started.append(Up(tmp_path))
-        await started[-1].ready()
-        return started[-1]
-
-    yield start
-    for one in started:
-        if one.process.poll() is None:
-            await one.stop()
 
 
 def alive(pid: int) -> bool:

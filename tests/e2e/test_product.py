@@ -1,0 +1,111 @@
+"""The product as the README tells it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fixtures.sse import Reader, listen, parse
+from tests.fixtures.stand_in import StandIn
+from tests.fixtures.up import Up, parley
+from tests.fixtures.waiting import until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def headers_of(up: Up, user: str = "alice") -> dict[str, str]:
+    token = parley("token", "--user", user, "--data-dir", str(up.data.root)).stdout.strip()
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_the_curls_of_the_readme_work(running: Up, stand_in: StandIn) -> None:
+    assert not stand_in.requests
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (script,) = [block for block in blocks if "curl" in block]
+    url = await running.ready()
+    script = script.replace("http://127.0.0.1:8000", url).replace("--max-time 10", "--max-time 2")
+    script = script.replace(".venv/bin/parley token", '"$PARLEY" token --data-dir "$DATA"')
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-c", script],
+        capture_output=True,
+        cwd=ROOT,
+        env=os.environ | {"PARLEY": str(parley_command()), "DATA": str(running.data.root)},
+        check=False,
+    )
+    accepted, _, rest = done.stdout.partition(b": connected")
+    stream, _, polled = rest.rpartition(b"\n\n")
+    assert json.loads(accepted)["turn"]["status"] == "queued"
+    events = parse(b": connected" + stream + b"\n\n")
+    assert [e.name for e in events][-1] == "turn.updated"
+    assert events[-1].data["turn"]["status"] == "completed"
+    assert [m["role"] for m in json.loads(polled)["messages"]] == ["user", "assistant"]
+
+
+def parley_command() -> Path:
+    return Path(sys.executable).with_name("parley")
+
+
+async def test_a_worker_killed_in_the_middle_of_an_answer_is_made_good(
+    running: Up, stand_in: StandIn
+) -> None:
+    url, headers = await running.ready(), headers_of(running)
+    async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+        conversation_id = (await client.post("/api/chat/conversations", json={})).json()["id"]
+        path = f"/api/chat/conversations/{conversation_id}/messages"
+        await client.post(path, json={"content": "gated First then the rest"})
+        reader = Reader()
+        await listen(
+            url, conversation_id, headers, reader=reader, until=lambda r: r.text == "First "
+        )
+        before = {name: running.pid(name) for name in ("worker-1", "worker-2")}
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: all(running.pid(name) != pid for name, pid in before.items()))
+        stand_in.open_gate()
+        await listen(url, conversation_id, headers, reader=reader, until=completed)
+        history = (await client.get(path)).json()["messages"]
+    assert [(m["role"], m["content"]) for m in history] == [
+        ("user", "gated First then the rest"),
+        ("assistant", "First then the rest"),
+    ]
+
+
+def completed(reader: Reader) -> bool:
+    return [turn["status"] for turn in reader.turns.values()] == ["completed"]
+
+
+async def test_chat_holds_a_conversation_that_remembers(running: Up) -> None:
+    first = running.say("My name is Bob")
+    assert first.returncode == 0, first.stderr
+    found = re.search(r"--conversation (\S+)", first.stderr)
+    assert found is not None
+    second = running.say("recall", "--conversation", found[1])
+    assert second.stdout.strip() == "My name is Bob | recall"
+
+
+async def test_chat_shows_the_tools_at_work(running: Up) -> None:
+    done = running.say('call create_task {"title": "Review Q4 report"}')
+    assert done.returncode == 0, done.stderr
+    assert "create_task" in done.stdout + done.stderr
+    url, headers = await running.ready(), headers_of(running, "developer")
+    async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+        tasks = (await client.get("/api/tasks")).json()["tasks"]
+    assert [task["title"] for task in tasks] == ["Review Q4 report"]
+
+
+async def test_chat_tells_of_a_failure_and_ends_with_one(running: Up) -> None:
+    done = running.say("status 500")
+    assert done.returncode == 1
+    assert "unavailable" in done.stdout + done.stderr
