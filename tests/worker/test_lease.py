@@ -8,19 +8,19 @@ from uuid import UUID
 
 import pytest
 
-from shared.db import Database
+from shared.db import Database, Transaction
 from shared.errors import LeaseLost
 from shared.events import Turn
 from shared.store.messages import new_call
-from shared.store.tasks import list_tasks
+from shared.store.tasks import create_task, list_tasks
 from shared.store.turns import Claim, claim, conversations_to_run
 from shared.store.workers import renew_lease
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
 from worker.recorder import Recorder
 from worker.sweep import Sweep, renew
-from worker.tools.tasks import TASK_TOOLS
-from worker.tools.tool import Toolbox
+from worker.tools.tasks import TASK_TOOLS, CreateTask
+from worker.tools.tool import Tool, Toolbox
 from worker.turn import Turns
 
 pytestmark = pytest.mark.anyio
@@ -180,3 +180,22 @@ async def test_the_sweep_leaves_alone_what_is_held_and_what_waits_behind_it(desk
     await desk.say(conversation_id, "say second")
     async with desk.db.transaction() as tx:
         assert await conversations_to_run(tx, limit=10) == []
+
+
+async def test_a_tool_that_hangs_is_stopped_and_has_had_no_effect(desk: Desk) -> None:
+    async def hang(tx: Transaction, owner: str, arguments: CreateTask) -> None:
+        await create_task(tx, owner=owner, title=arguments.title)
+        await asyncio.Event().wait()
+
+    _, _, taken = await claimed(desk)
+    recorder = recorder_of(desk, taken.turn)
+    call = new_call("hang", {"title": "x"})
+    async with recorder.new_message():
+        await recorder.calls_made([call], {})
+    tools = [Tool("hang", "Never ends.", CreateTask, hang)]
+    toolbox = Toolbox(tools, owner="alice", recorder=recorder, timeout=0.1)
+    result = await toolbox.call(call.id, "hang", '{"title": "x"}')
+    assert result["error"]["code"] == "tool_timeout"
+    assert (await desk.history(taken.turn.conversation_id))[-1].status == "failed"
+    async with desk.db.snapshot() as tx:
+        assert await list_tasks(tx, owner="alice", limit=9) == []

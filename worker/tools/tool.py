@@ -90,16 +90,17 @@ class Toolbox:
 
             async def effect(tx: Transaction) -> Any:
                 """The time limit ends before the commit: its outcome must be known."""
-                async with asyncio.timeout(self._timeout):
-                    return await tool.run(tx, self._owner, wanted)
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        return await tool.run(tx, self._owner, wanted)
+                except TimeoutError:
+                    sentence = "The tool took too long and was stopped."
+                    raise ToolError("tool_timeout", sentence) from None
 
             return await self._recorder.call_done(call_id, effect)
         except ToolError as error:
-            failure = error
-        except TimeoutError:
-            failure = ToolError("tool_timeout", "The tool took too long and was stopped.")
-        await self._recorder.call_failed(call_id, failure.result)
-        return failure.result
+            await self._recorder.call_failed(call_id, error.result)
+            return error.result
 
     def _sdk_tool(self, tool: Tool[Any]) -> FunctionTool:
         async def invoke(context: ToolContext[Any], arguments: str) -> str:

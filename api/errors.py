@@ -1,0 +1,126 @@
+"""Every error -> application/problem+json; the table itself is the tree in `shared/errors.py`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from api.auth import Connection
+from api.wire import Problem
+from shared.errors import (
+    BodyTooLarge,
+    FieldError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+
+log = structlog.get_logger()
+
+PROBLEM_JSON = "application/problem+json"
+INTERNAL = Problem(
+    type="/schema#problem-internal",
+    title="Something went wrong here",
+    status=500,
+    detail="Something went wrong here.",
+    code="internal",
+)
+_FIELD = re.compile(r"^`([^`]*)` must|field `([^`]*)`$")
+_BY_STATUS: dict[int, type[RequestError]] = {
+    401: Unauthorized,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: BodyTooLarge,
+    415: UnsupportedMediaType,
+}
+
+AnyRequest = Request[Any, Any, Any]
+Check = Callable[[Connection], object]
+
+
+def problem_of(error: RequestError) -> Problem:
+    return Problem(
+        type=f"/schema#problem-{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail if error.detail.endswith(".") else f"{error.detail}.",
+        code=error.code,
+        errors=error.errors or msgspec.UNSET,
+    )
+
+
+def answer(problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
+    return Response(
+        problem, status_code=problem.status, media_type=PROBLEM_JSON, headers=headers or {}
+    )
+
+
+def error_handler(check_token: Check) -> Callable[[AnyRequest, Exception], Response[Problem]]:
+    """The one handler of the application.
+
+    Where no route was found no guard has run: `check_token` comes first there, so that nobody
+    learns without a token which routes there are.
+    """
+
+    def handle(request: AnyRequest, error: Exception) -> Response[Problem]:
+        if "route_handler" not in request.scope:
+            try:
+                check_token(request)
+            except Unauthorized as refused:
+                error = refused
+        known = _known(error)
+        if known is None:
+            log.error("request_error", error=_name(error), cause=_name(error.__cause__))
+            return answer(INTERNAL)
+        return answer(problem_of(known), _headers(known, error))
+
+    return handle
+
+
+def _known(error: Exception) -> RequestError | None:
+    if isinstance(error, RequestError):
+        return error
+    if not isinstance(error, HTTPException) or error.status_code >= 500:
+        return None
+    if isinstance(error, ValidationException):
+        return InvalidRequest("The request is not valid.", _field_errors(error.extra))
+    return _BY_STATUS.get(error.status_code, InvalidRequest)()
+
+
+def _headers(known: RequestError, error: Exception) -> dict[str, str]:
+    match known:
+        case Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+        case Unavailable():
+            return {"Retry-After": "1"}
+        case MethodNotAllowed():
+            headers: dict[str, str] = getattr(error, "headers", None) or {}
+            return {"Allow": headers.get("allow", "")}
+        case _:
+            return {}
+
+
+def _field_errors(extra: Any) -> list[FieldError]:
+    return [_field_error(item) for item in extra or ()]
+
+
+def _field_error(item: dict[str, str]) -> FieldError:
+    """The framework names the body as a whole where a field is missing or unknown."""
+    message = item["message"]
+    if found := _FIELD.search(message):
+        return FieldError(found[1] or found[2], message)
+    return FieldError(item.get("key", "").removeprefix("data."), message)
+
+
+def _name(error: BaseException | None) -> str | None:
+    return type(error).__name__ if error is not None else None

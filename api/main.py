@@ -1,0 +1,59 @@
+"""`python -m api.main`: the API as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import structlog
+import uvicorn
+
+from api.app import create_app
+from shared.errors import SettingsError
+from shared.log import configure_logging
+from shared.settings import load_settings
+
+log = structlog.get_logger()
+
+GRACE_SECONDS = 3
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+        app = create_app(settings)
+    except SettingsError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"{problem}\n")
+        return 2
+    configure_logging(settings, process="api")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.parley_host,
+            port=settings.parley_port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+    # Once it has stopped, uvicorn raises the signal again for whoever listened before it. It was
+    # told to stop and did: that is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _nothing)
+    server.run()
+    return 0 if server.started else 3
+
+
+def _nothing(*_: object) -> None:
+    """SIG_IGN would be inherited by children; this is not."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

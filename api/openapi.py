@@ -1,0 +1,111 @@
+"""How the routes are described: helpers for their decorators, and the document's frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from litestar import Response, Router
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, Example, License, SecurityScheme, Tag
+from litestar.params import Body
+
+from api.auth import PUBLIC
+from api.errors import INTERNAL, PROBLEM_JSON, problem_of
+from api.reference import POLICY, Reference
+from api.wire import Problem
+from shared.errors import NotFound, RequestError, Unauthorized, Unavailable
+
+EVENT_STREAM = "text/event-stream"
+BEARER = "BearerAuth"
+
+Described = Mapping[int, tuple[str, Any, Any]]
+Responses = dict[int, ResponseSpec]
+
+
+def described(answers: Described, *, media_type: str = "application/json") -> Responses:
+    """status: (description, type, example), for the answers that are no problems."""
+    return {
+        status: ResponseSpec(
+            data_container=shape,
+            generate_examples=False,
+            description=description,
+            media_type=media_type,
+            examples=[_example("example", sample)] if shape is not None else None,
+        )
+        for status, (description, shape, sample) in answers.items()
+    }
+
+
+def problems(*errors: type[RequestError]) -> Responses:
+    """These, and those that any route with a token can answer, one example for each code."""
+    by_status: dict[int, list[Problem]] = {500: [INTERNAL]}
+    for error in (Unauthorized, *errors, Unavailable):
+        by_status.setdefault(error.status, []).append(problem_of(error()))
+    return {
+        status: ResponseSpec(
+            data_container=Problem,
+            generate_examples=False,
+            description=" · ".join(f"`{problem.code}`: {problem.title}" for problem in found),
+            media_type=PROBLEM_JSON,
+            examples=[_example(problem.code, problem) for problem in found],
+        )
+        for status, found in sorted(by_status.items())
+    }
+
+
+def body(description: str, sample: msgspec.Struct) -> Any:
+    return Body(description=description, examples=[_example("example", sample)])
+
+
+def _example(name: str, sample: object) -> Example:
+    # The struct itself: of plain values the framework would leave out those that are null.
+    return Example(id=name, summary=name, value=sample)
+
+
+async def _not_found_as_everywhere(response: Response[Any]) -> Response[Any]:
+    """The framework has an HTML page for unknown paths below /schema."""
+    if response.status_code == NotFound.status:
+        raise NotFound
+    return response
+
+
+def openapi_config(version: str) -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Parley",
+        version=version,
+        description="An open chat-agent service. Say something in a conversation; a turn answers "
+        "it; follow the conversation by events or by polling, with one cursor for both.",
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[],
+            include_in_schema=False,
+            opt={PUBLIC: True},
+            after_request=_not_found_as_everywhere,
+            response_headers={"Content-Security-Policy": POLICY},
+        ),
+        render_plugins=[Reference(), JsonRenderPlugin()],
+        create_examples=False,
+        security=[{BEARER: []}],
+        components=Components(
+            security_schemes={
+                BEARER: SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="HS256; `sub` is the owner.",
+                )
+            }
+        ),
+        tags=[
+            Tag("conversations", "An owner's threads of messages."),
+            Tag("messages", "Saying something, and reading what was said."),
+            Tag("events", "Following a conversation as it happens."),
+            Tag("turns", "One user message and all the work until its answer or failure."),
+            Tag("tasks", "The to-do list that the agent works on."),
+            Tag("health", "For load balancers and people on call."),
+        ],
+    )

@@ -1,0 +1,91 @@
+"""The event stream of a conversation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import anyio
+from litestar import Router, get
+from litestar.params import HeaderParameter, QueryParameter
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api.deps import Configured, ConversationId, Db, Live, Owned
+from api.openapi import EVENT_STREAM, described, problems
+from api.samples import EVENTS
+from api.stream import event_stream
+from api.wire import parse_event_cursor
+from shared.errors import CursorAhead, InvalidCursor, InvalidRequest, NotFound
+from shared.store.conversations import last_seq
+
+PING_SECONDS = 15
+SHUTDOWN_GRACE_SECONDS = 1
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Last-Event-ID", description="The `id` of the last event seen; wins over `since`."
+    ),
+]
+Since = Annotated[
+    str | None,
+    QueryParameter(description="A `seq`, or the `id` of an event (`seq` or `seq:offset`)."),
+]
+
+
+@get(
+    "/",
+    media_type=EVENT_STREAM,
+    summary="Follow a conversation",
+    description="Server-sent events: `message.created`, `message.updated`, `message.delta`, "
+    "`turn.updated`, `conversation.updated` and, last, `stream.closing`. The stream covers the "
+    "whole conversation, later turns too. It begins after the change named by `Last-Event-ID` or "
+    "`since`; where neither is given it tells what happens from now on, and the text in flight. "
+    "Ignore names you don't know. Comments keep the connection alive.",
+    responses=described({200: ("The stream; it goes on.", str, EVENTS)}, media_type=EVENT_STREAM)
+    | problems(InvalidRequest, InvalidCursor, CursorAhead, NotFound),
+)
+async def follow(
+    conversation_id: ConversationId,
+    principal: Owned,
+    db: Db,
+    feed: Live,
+    settings: Configured,
+    last_event_id: LastEventId = None,
+    since: Since = None,
+) -> EventSourceResponse:
+    given = last_event_id if last_event_id is not None else since
+    async with db.snapshot() as tx:
+        last = await last_seq(tx, conversation_id, owner=principal.owner)
+    if last is None:
+        raise NotFound
+    cursor = parse_event_cursor(given if given is not None else str(last))
+    if cursor.seq > last:
+        raise CursorAhead
+    shutdown = anyio.Event()
+    return EventSourceResponse(
+        event_stream(
+            db=db,
+            feed=feed,
+            conversation_id=conversation_id,
+            owner=principal.owner,
+            cursor=cursor,
+            expires_at=principal.expires_at,
+            lifetime=settings.parley_stream_lifetime_seconds,
+            shutdown=shutdown,
+        ),
+        sep="\n",
+        ping=PING_SECONDS,
+        ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+        send_timeout=settings.parley_stream_send_timeout_seconds,
+        shutdown_event=shutdown,
+        shutdown_grace_period=SHUTDOWN_GRACE_SECONDS,
+        headers=HEADERS,
+    )
+
+
+router = Router(
+    "/api/chat/conversations/{conversation_id:uuid}/events",
+    route_handlers=[follow],
+    tags=["events"],
+)

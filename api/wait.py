@@ -1,0 +1,91 @@
+"""Long polls: look at the rows, wait until something is told, look again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+from sse_starlette.sse import AppStatus
+
+from api.wire import Submitted
+from shared.db import Database
+from shared.errors import NotFound
+from shared.events import TERMINAL, Message, Turn
+from shared.feed import Delta, Feed, Subscription
+from shared.store.messages import messages_changed_after
+from shared.store.turns import find_turn
+
+T = TypeVar("T")
+
+TICK_SECONDS = 1.0
+UNHEALTHY_TICK_SECONDS = 0.25
+PAGE = 500
+
+
+async def wait_until(
+    look: Callable[[], Awaitable[T | None]], *, feed: Feed, conversation_id: UUID, seconds: float
+) -> T | None:
+    """The first thing `look` finds in the rows; None after `seconds`, or when the server stops."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    async with feed.subscribe(conversation_id) as viewer:
+        while True:
+            found = await look()
+            left = deadline - clock()
+            if found is not None or left <= 0 or AppStatus.should_exit:
+                return found
+            tick = TICK_SECONDS if feed.healthy else UNHEALTHY_TICK_SECONDS
+            await _told_of_change(viewer, min(left, tick))
+
+
+async def _told_of_change(viewer: Subscription, seconds: float) -> None:
+    """Text being streamed is no reason to read the rows."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    while (left := deadline - clock()) > 0:
+        if any(not isinstance(told, Delta) for told in await viewer.wait(left)):
+            return
+
+
+async def wait_for_answer(
+    submitted: Submitted, *, db: Database, feed: Feed, owner: str, seconds: float
+) -> Submitted:
+    """The same with its turn as it is at last, and the answer if the turn ended in time."""
+    latest = submitted.turn
+
+    async def look() -> Submitted | None:
+        nonlocal latest
+        async with db.snapshot() as tx:
+            turn = await find_turn(tx, submitted.turn.id, owner=owner)
+        if turn is None:
+            raise NotFound
+        latest = turn
+        if turn.status not in TERMINAL:
+            return None
+        answer = await _answer_of(turn, db=db, since=submitted.since)
+        return msgspec.structs.replace(submitted, turn=turn, assistant_message=answer)
+
+    found = await wait_until(
+        look, feed=feed, conversation_id=submitted.turn.conversation_id, seconds=seconds
+    )
+    return found or msgspec.structs.replace(submitted, turn=latest, assistant_message=None)
+
+
+async def _answer_of(turn: Turn, *, db: Database, since: int) -> Message | None:
+    """The last thing the assistant said in a turn that has ended."""
+    answer: Message | None = None
+    while True:
+        async with db.snapshot() as tx:
+            page = await messages_changed_after(tx, turn.conversation_id, since=since, limit=PAGE)
+        for stored in page:
+            message = stored.message
+            if message.turn_id != turn.id or message.role != "assistant":
+                continue
+            if answer is None or message.seq > answer.seq:
+                answer = message
+        if len(page) < PAGE:
+            return answer
+        since = page[-1].changed_seq

@@ -1,0 +1,88 @@
+"""What the tests say and do: a client's requests, and a worker's part in few words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from httpx import AsyncClient, Response
+
+from shared.db import Database
+from shared.events import Turn
+from shared.feed import Publisher
+from shared.ids import new_id
+from shared.store.messages import add_message
+from shared.store.sequence import take_seqs
+from shared.store.turns import claim, end_turn
+from shared.store.workers import renew_lease
+
+CONVERSATIONS = "/api/chat/conversations"
+Json = dict[str, Any]
+
+
+def path_of(conversation: Json | str) -> str:
+    found = conversation if isinstance(conversation, str) else conversation["id"]
+    return f"{CONVERSATIONS}/{found}"
+
+
+def messages_of(conversation: Json | str) -> str:
+    return f"{path_of(conversation)}/messages"
+
+
+async def begin(client: AsyncClient, **body: Any) -> Json:
+    answer = await client.post(CONVERSATIONS, json=body)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def say(client: AsyncClient, conversation: Json | str, content: str) -> Json:
+    answer = await client.post(messages_of(conversation), json={"content": content})
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+async def get(client: AsyncClient, path: str, **params: Any) -> Json:
+    answer = await client.get(path, params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def expect_problem(answer: Response, status: int, code: str) -> Json:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: Json = answer.json()
+    assert problem["status"] == status
+    assert problem["code"] == code
+    assert problem["type"] == f"/schema#problem-{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem.keys() <= {"type", "title", "status", "detail", "code", "errors"}
+    return problem
+
+
+async def claim_turn(db: Database, feed: Publisher, conversation_id: str) -> Turn:
+    """As a worker does it."""
+    worker_id = new_id()
+    async with db.transaction() as tx:
+        await renew_lease(tx, worker_id, lease=timedelta(minutes=1))
+        claimed = await claim(tx, UUID(conversation_id), worker_id=worker_id, model="echo")
+    assert claimed is not None
+    await feed.changes(UUID(conversation_id), claimed.changes)
+    return claimed.turn
+
+
+async def answer_turn(db: Database, feed: Publisher, turn: Turn, text: str) -> None:
+    """The assistant's message and the turn's end, as a worker writes and tells them."""
+    async with db.transaction() as tx:
+        seq = await take_seqs(tx, turn.conversation_id, 2, preview=text, messages=1)
+        created = await add_message(
+            tx,
+            conversation_id=turn.conversation_id,
+            turn_id=turn.id,
+            seq=seq,
+            role="assistant",
+            content=text,
+        )
+        ended = await end_turn(tx, turn, seq=seq + 1, status="completed")
+    await feed.changes(turn.conversation_id, [created, *ended])

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from httpx import AsyncClient
+from jsonschema import Draft202012Validator
+from litestar import Litestar
+
+from tests.api.talk import get
+from tests.api.test_auth import OPEN, routes
+
+pytestmark = pytest.mark.anyio
+
+PROBLEM = "application/problem+json"
+
+
+async def operations(client: AsyncClient) -> list[tuple[str, str, dict[str, Any]]]:
+    document = await get(client, "/schema/openapi.json")
+    return [
+        (method.upper(), path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]
+
+
+async def test_every_route_is_described(client: AsyncClient, app: Litestar) -> None:
+    document = await get(client, "/schema/openapi.json")
+    assert document["openapi"].startswith("3.1")
+    described = {(method, path) for method, path, _ in await operations(client)}
+    hidden = {"/schema", "/schema/openapi.json", "/schema/{path}"}
+    assert described == {found for found in routes(app) if found[1] not in hidden}
+    for _, _, operation in await operations(client):
+        assert operation["summary"]
+        assert operation["description"]
+        assert operation["tags"]
+
+
+async def test_every_route_has_examples_and_they_fit_their_schemas(client: AsyncClient) -> None:
+    document = await get(client, "/schema/openapi.json")
+    for method, path, operation in await operations(client):
+        contents = [
+            content
+            for response in operation["responses"].values()
+            for content in response.get("content", {}).values()
+        ]
+        assert contents, (method, path)
+        for content in contents:
+            validator = Draft202012Validator(
+                content["schema"] | {"components": document["components"]}
+            )
+            assert content["examples"], (method, path)
+            for example in content["examples"].values():
+                validator.validate(example["value"])  # pyright: ignore[reportUnknownMemberType]
+        if "requestBody" in operation:
+            assert operation["requestBody"]["content"]["application/json"]["schema"]["examples"]
+        else:
+            assert method in ("GET", "DELETE")
+
+
+async def test_every_route_lists_its_problems_in_their_one_shape(client: AsyncClient) -> None:
+    for method, path, operation in await operations(client):
+        statuses = set(operation["responses"])
+        if path in OPEN:
+            assert operation["security"] == [{}]
+            continue
+        assert statuses >= {"401", "500", "503"}, (method, path)
+        assert "{" not in path or "404" in statuses, (method, path)
+        if operation.get("parameters") or method in ("POST", "PUT", "PATCH"):
+            assert "400" in statuses, (method, path)
+        if "requestBody" in operation:
+            assert statuses >= {"413", "415"}
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                assert list(response["content"]) == [PROBLEM], (method, path, status)
+                schema = response["content"][PROBLEM]["schema"]
+                assert schema["$ref"].endswith("/Problem")
+                for code, example in response["content"][PROBLEM]["examples"].items():
+                    assert example["value"]["code"] == code
+                    assert str(example["value"]["status"]) == status
+
+
+async def test_the_token_is_part_of_the_description(client: AsyncClient) -> None:
+    document = await get(client, "/schema/openapi.json")
+    assert document["security"] == [{"BearerAuth": []}]
+    scheme = document["components"]["securitySchemes"]["BearerAuth"]
+    assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
+
+
+async def test_the_page_needs_nothing_from_elsewhere(client: AsyncClient) -> None:
+    client.headers.pop("authorization")
+    answer = await client.get("/schema")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    page = answer.text
+    assert not re.search(r"https?://|//[a-z]|<script|<link|<img|@import|url\(", page, re.I)
+    assert "'unsafe" not in answer.headers["content-security-policy"]
+    for method, path, operation in await operations(client):
+        assert f'id="{method.lower()}-{path}"' in page
+        assert operation["summary"] in page
+    targets = set(re.findall(r'id="([^"]+)"', page))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= targets
+    assert "problem-not_found" in targets
+
+
+async def test_other_pages_below_the_schema_are_not_there(client: AsyncClient) -> None:
+    for path in ("/schema/redoc", "/schema/swagger", "/schema/x.json"):
+        assert (await client.get(path)).json()["code"] == "not_found"

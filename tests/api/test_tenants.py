@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+from httpx import AsyncClient, Response
+from litestar import Litestar
+
+from shared.ids import new_id
+from tests.api.talk import CONVERSATIONS, begin, expect_problem, get, path_of, say
+from tests.api.test_auth import routes
+from tests.fixtures.people import Person
+
+pytestmark = pytest.mark.anyio
+
+BODIES = {("POST", "messages"): {"content": "hi"}, ("PUT", ""): {"title": "x"}}
+BODIES[("PATCH", "")] = BODIES[("PUT", "")]
+
+
+async def ask(client: AsyncClient, method: str, path: str, headers: dict[str, str]) -> Response:
+    tail = path.rsplit("/", 1)[-1]
+    body = BODIES.get((method, tail)) or BODIES.get((method, ""))
+    return await client.request(method, path, json=body, headers=headers)
+
+
+async def test_what_belongs_to_alice_is_for_bob_what_does_not_exist(
+    client: AsyncClient, app: Litestar, alice: Person, bob: Person
+) -> None:
+    """Every route with an id in it; the answers must not differ in a single byte."""
+    conversation = await begin(client, title="private")
+    turn = (await say(client, conversation, "hello"))["turn"]
+    before = await get(client, path_of(conversation))
+    matrix = [(method, path) for method, path in routes(app) if "{conversation_id}" in path]
+    matrix += [(method, path) for method, path in routes(app) if "{turn_id}" in path]
+    assert len(matrix) >= 8
+    for method, path in matrix:
+
+        def at(conversation_id: str, turn_id: str, path: str = path) -> str:
+            filled = path.replace("{conversation_id}", conversation_id)
+            return filled.replace("{turn_id}", turn_id)
+
+        unknown = str(new_id())
+        theirs = await ask(client, method, at(conversation["id"], turn["id"]), bob.headers)
+        expect_problem(theirs, 404, "not_found")
+        for asked in (at(unknown, unknown), at("no-uuid", "no-uuid"), at("%00", "%00")):
+            for person in (alice, bob):
+                other = await ask(client, method, asked, person.headers)
+                assert other.content == theirs.content, (method, asked)
+                assert other.status_code == 404
+    assert await get(client, path_of(conversation)) == before
+
+
+async def test_lists_show_each_their_own(client: AsyncClient, bob: Person) -> None:
+    await begin(client, title="private")
+    answer = await client.get(CONVERSATIONS, headers=bob.headers)
+    assert answer.json() == {"conversations": [], "next_cursor": None}
+
+
+async def test_what_is_deleted_is_gone_everywhere(
+    client: AsyncClient, app: Litestar, alice: Person
+) -> None:
+    conversation = await begin(client)
+    turn = (await say(client, conversation, "hello"))["turn"]
+    assert (await client.delete(path_of(conversation))).status_code == 204
+    for method, path in routes(app):
+        if "{conversation_id}" not in path and "{turn_id}" not in path:
+            continue
+        filled = path.replace("{conversation_id}", conversation["id"])
+        answer = await ask(client, method, filled.replace("{turn_id}", turn["id"]), alice.headers)
+        expect_problem(answer, 404, "not_found")
+    assert (await get(client, CONVERSATIONS))["conversations"] == []
