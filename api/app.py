@@ -21,14 +21,13 @@ from shared.db import Database
 from shared.errors import SettingsError
 from shared.feed import Feed
 from shared.jobs import Jobs
-from shared.redis import connect_redis
+from shared.redis import connect_redis, end
 from shared.settings import Settings
 
 log = structlog.get_logger()
 
 VERSION = "0.1.0"
 CLOSE_SECONDS = 1.0
-CANCEL_AGAIN_SECONDS = 0.1
 CORS_HEADERS = ["Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key"]
 
 
@@ -47,7 +46,7 @@ def create_app(settings: Settings) -> Litestar:
         try:
             yield
         finally:
-            await _end(listening)
+            await end(listening)
             # What doesn't answer any more must not keep us from ending.
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -79,13 +78,6 @@ def create_app(settings: Settings) -> Litestar:
     )
     app.asgi_handler = Edge(app.asgi_handler)
     return app
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancels until it is done: while redis-py connects, it may swallow a cancellation."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=CANCEL_AGAIN_SECONDS)
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -13,16 +13,15 @@ from sse_starlette.sse import AppStatus
 from api.wire import Submitted
 from shared.db import Database
 from shared.errors import NotFound
-from shared.events import TERMINAL, Message, Turn
+from shared.events import TERMINAL
 from shared.feed import Delta, Feed, Subscription
-from shared.store.messages import messages_changed_after
+from shared.store.messages import last_answer
 from shared.store.turns import find_turn
 
 T = TypeVar("T")
 
 TICK_SECONDS = 1.0
 UNHEALTHY_TICK_SECONDS = 0.25
-PAGE = 500
 
 
 async def wait_until(
@@ -60,32 +59,15 @@ async def wait_for_answer(
         nonlocal latest
         async with db.snapshot() as tx:
             turn = await find_turn(tx, submitted.turn.id, owner=owner)
-        if turn is None:
-            raise NotFound
-        latest = turn
-        if turn.status not in TERMINAL:
-            return None
-        answer = await _answer_of(turn, db=db, since=submitted.since)
+            if turn is None:
+                raise NotFound
+            latest = turn
+            if turn.status not in TERMINAL:
+                return None
+            answer = await last_answer(tx, turn.conversation_id, turn.id)
         return msgspec.structs.replace(submitted, turn=turn, assistant_message=answer)
 
     found = await wait_until(
         look, feed=feed, conversation_id=submitted.turn.conversation_id, seconds=seconds
     )
     return found or msgspec.structs.replace(submitted, turn=latest, assistant_message=None)
-
-
-async def _answer_of(turn: Turn, *, db: Database, since: int) -> Message | None:
-    """The last thing the assistant said in a turn that has ended."""
-    answer: Message | None = None
-    while True:
-        async with db.snapshot() as tx:
-            page = await messages_changed_after(tx, turn.conversation_id, since=since, limit=PAGE)
-        for stored in page:
-            message = stored.message
-            if message.turn_id != turn.id or message.role != "assistant":
-                continue
-            if answer is None or message.seq > answer.seq:
-                answer = message
-        if len(page) < PAGE:
-            return answer
-        since = page[-1].changed_seq

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ QUEUE = "parley:queue"
 REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 SOCKET_TIMEOUT_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 1.0
+CANCEL_AGAIN_SECONDS = 0.1
 
 
 def serialize_job(job: dict[str, Any]) -> bytes:
@@ -46,3 +48,11 @@ def connect_redis(settings: Settings) -> ArqRedis:
         job_serializer=serialize_job,
         job_deserializer=deserialize_job,
     )
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancels until they are done: while redis-py connects, it may swallow a cancellation."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)

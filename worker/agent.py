@@ -8,7 +8,7 @@ from typing import NamedTuple
 # Before anything of the SDK runs: it would send prompts, and the key, to its vendor.
 os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
 
-from agents import Agent, Model, ModelSettings, RunConfig, set_tracing_disabled
+from agents import Agent, Model, ModelSettings, RunConfig, ToolExecutionConfig, set_tracing_disabled
 from openai import AsyncOpenAI, Timeout
 
 from shared.errors import SettingsError
@@ -32,7 +32,13 @@ You can manage the user's to-do tasks with the tools you are given. Use them whe
 of tasks, to-dos or reminders; to change a task you don't know the id of, list the tasks first.
 Say what you did after a tool has run, and never claim what a tool did not confirm."""
 
-RUN_CONFIG = RunConfig(tracing_disabled=True, tool_not_found_behavior="return_error_to_model")
+RUN_CONFIG = RunConfig(
+    tracing_disabled=True,
+    tool_not_found_behavior="return_error_to_model",
+    # One after the other, in the order the model asked: "a task for A, then one for B" is made so.
+    # Their transactions would wait for the conversation's lock anyway.
+    tool_execution=ToolExecutionConfig(max_function_tool_concurrency=1),
+)
 MODEL_SETTINGS = ModelSettings(include_usage=True)
 
 

@@ -15,7 +15,7 @@ from shared.errors import RequestError, SettingsError
 from shared.feed import Feed
 from shared.jobs import Jobs
 from shared.log import configure_logging
-from shared.redis import REDIS_ERRORS, connect_redis
+from shared.redis import REDIS_ERRORS, connect_redis, end
 from shared.settings import Settings, load_settings
 from shared.store.workers import leave
 from worker.agent import choose_model
@@ -57,7 +57,7 @@ async def serve(settings: Settings) -> None:
         {stopping, beating, sweeping, listening}, return_when=asyncio.FIRST_COMPLETED
     )
     await drain(settings, queue, sweep, sweeping)
-    await cancel(listening, sweeping, beating, stopping)
+    await end(listening, sweeping, beating, stopping)
     with suppress(RequestError):
         async with db.transaction() as tx:
             await leave(tx, turns.worker_id)
@@ -75,7 +75,7 @@ async def drain(
 ) -> None:
     """Takes nothing new, lets running turns end for a while, then hands them back."""
     queue.allow_pick_jobs = False
-    await cancel(sweeping)
+    await end(sweeping)
     running = {*queue.tasks.values(), *sweep.tasks}
     log.info("worker_draining", running=len(running))
     if not running:
@@ -85,12 +85,6 @@ async def drain(
         task.cancel()
     if late:
         await asyncio.wait(late, timeout=SETTLE_SECONDS)
-
-
-async def cancel(*tasks: asyncio.Task[object]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def stop_signal() -> asyncio.Event:

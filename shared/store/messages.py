@@ -239,6 +239,22 @@ async def get_chat_history(
     return [stored.message for stored in await _stored(tx, conversation_id, rows[::-1])]
 
 
+async def last_answer(tx: Transaction, conversation_id: UUID, turn_id: UUID) -> Message | None:
+    """The last thing the assistant said in a turn."""
+    rows = await tx.all(
+        select(*_COLUMNS)
+        .where(
+            Row_.conversation_id == conversation_id,
+            Row_.turn_id == turn_id,
+            Row_.role == "assistant",
+        )
+        .order_by(Row_.seq.desc())
+        .limit(1)
+    )
+    found = await _stored(tx, conversation_id, rows)
+    return found[0].message if found else None
+
+
 async def messages_changed_after(
     tx: Transaction, conversation_id: UUID, *, since: int, limit: int
 ) -> list[Stored]:

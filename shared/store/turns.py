@@ -203,8 +203,7 @@ async def end_turn(
     first_token_ago: timedelta | None = None,
 ) -> list[Change]:
     """The terminal state, at `seq`. The caller holds the lock, has numbered `seq` and has given
-    every tool call a result (`messages.close_open_calls`); a queued turn leaves the queue, and
-    those behind it move up to the numbers after `seq`.
+    every tool call a result (`messages.close_calls`).
     """
     values: dict[str, Any] = {
         "status": status,

@@ -97,11 +97,11 @@ def test_an_origin_with_a_wildcard_is_refused_at_the_start(settings: Settings) -
 async def test_a_route_that_is_added_without_a_thought_is_closed(
     app: Litestar, client: AsyncClient
 ) -> None:
-    @get("/forgotten")
+    @get("/health/forgotten")
     async def forgotten() -> str:
         return "secret"
 
     app.register(forgotten)
-    assert (await client.get("/forgotten")).status_code == 200
+    assert (await client.get("/health/forgotten")).status_code == 200
     client.headers.pop("authorization")
-    expect_problem(await client.get("/forgotten"), 401, "unauthorized")
+    expect_problem(await client.get("/health/forgotten"), 401, "unauthorized")

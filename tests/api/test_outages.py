@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -72,6 +73,14 @@ async def test_a_reader_still_waits_for_news_while_redis_is_down(
         await say(client, conversation, "hello")
         found = await get(client, messages_of(conversation), since=0, wait=20)
         assert found["messages"]
+
+
+async def test_it_can_be_stopped_at_any_moment_of_its_start(settings: Settings) -> None:
+    """While redis-py connects it may swallow a cancellation; that must not hold up the end."""
+    for steps in range(15):
+        async with asyncio.timeout(2), create_app(settings).lifespan():
+            for _ in range(steps):
+                await asyncio.sleep(0)
 
 
 async def test_without_postgres_the_answer_is_to_try_again(

@@ -11,15 +11,14 @@ from pydantic import SecretStr
 
 from cli.embedded import Service as Server
 from tests.fixtures.processes import free_port
-from tests.fixtures.service import StartService
+from tests.fixtures.service import Service, StartService
 from tests.fixtures.sse import Reader
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_fifty_conversations_at_once_are_all_answered(start_service: StartService) -> None:
-    service = await start_service(workers=2)
+async def test_fifty_conversations_at_once_are_all_answered(service: Service) -> None:
 
     async def chat(number: int) -> None:
         conversation_id = await service.conversation()
@@ -37,9 +36,8 @@ async def test_fifty_conversations_at_once_are_all_answered(start_service: Start
 
 
 async def test_ten_messages_at_once_are_answered_in_the_order_they_were_accepted(
-    start_service: StartService,
+    service: Service,
 ) -> None:
-    service = await start_service(workers=2)
     conversation_id = await service.conversation()
     said = [f"say {number}" for number in range(10)]
     await asyncio.gather(*(service.say(conversation_id, text) for text in said))
@@ -51,8 +49,7 @@ async def test_ten_messages_at_once_are_answered_in_the_order_they_were_accepted
     assert {turn["attempt"] for turn in reader.turns.values()} == {1}
 
 
-async def test_never_two_turns_of_a_conversation_run_at_once(start_service: StartService) -> None:
-    service = await start_service(workers=2)
+async def test_never_two_turns_of_a_conversation_run_at_once(service: Service) -> None:
     conversation_id = await service.conversation()
     reader = Reader()
     most = 0

@@ -11,7 +11,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from shared.feed import live_key
-from tests.fixtures.people import TokenFor
+from tests.fixtures.people import make_token
 from tests.fixtures.processes import Process
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.sse import Reader, closed, listen, open_stream, parse, turn_ended
@@ -24,12 +24,12 @@ ANSWER = "One two three, with an emoji \U0001f600 and a\nnew line, and so on to 
 
 async def test_a_message_is_queued_run_streamed_and_completed(service: Service) -> None:
     conversation_id = await service.conversation()
-    posted = await service.say(conversation_id, f"slow 2 {ANSWER}")
-    reader = await service.listen(conversation_id)
+    async with service.watching(conversation_id) as reader:
+        posted = await service.say(conversation_id, f"slow 2 {ANSWER}")
     names = [event.name for event in reader.events]
-    assert names[:3] == ["message.created", "turn.updated", "conversation.updated"]
+    assert names[:3] == ["message.created", "turn.updated", "turn.updated"]
+    assert set(names[3:-2]) == {"message.delta"}
     assert names[-2:] == ["message.created", "turn.updated"]
-    assert "message.delta" in names
     states = [e.data["turn"]["status"] for e in reader.events if e.name == "turn.updated"]
     assert states == ["queued", "running", "completed"]
     assert reader.answers == [ANSWER]
@@ -38,23 +38,23 @@ async def test_a_message_is_queued_run_streamed_and_completed(service: Service) 
 
 async def test_changes_are_numbered_without_gaps(service: Service) -> None:
     conversation_id = await service.conversation()
-    reader = Reader()
-    listening = asyncio.create_task(service.listen(conversation_id, reader))
-    await service.say(conversation_id, 'call create_task {"title": "x"}')
-    await listening
+    async with service.watching(conversation_id) as reader:
+        posted = await service.say(conversation_id, 'call create_task {"title": "x"}')
     seqs = [event.data["seq"] for event in reader.events if event.name != "message.delta"]
-    assert seqs == list(range(1, len(seqs) + 1))
+    first = posted["since"] + 1
+    assert seqs == list(range(first, first + len(seqs)))
 
 
 async def test_a_tool_call_is_seen_at_work_and_then_with_its_result(service: Service) -> None:
     conversation_id = await service.conversation()
-    reader = Reader()
-    listening = asyncio.create_task(service.listen(conversation_id, reader))
-    await service.say(conversation_id, 'call create_task {"title": "Review Q4 report"}')
-    await listening
+    async with service.watching(conversation_id) as reader:
+        await service.say(conversation_id, 'call create_task {"title": "Review Q4 report"}')
     tool = [e for e in reader.events if e.name.startswith("message.") and _is_tool(e.data)]
     assert [e.name for e in tool] == ["message.created", "message.updated"]
-    assert [e.data["message"]["status"] for e in tool] == ["running", "completed"]
+    at_work, done = (event.data["message"] for event in tool)
+    assert (at_work["status"], done["status"]) == ("running", "completed")
+    assert done["metadata"]["tool_name"] == "create_task"
+    assert done["metadata"]["duration_ms"] >= 0
     tasks = (await service.client.get("/api/tasks")).json()["tasks"]
     assert [task["title"] for task in tasks] == ["Review Q4 report"]
 
@@ -123,8 +123,7 @@ async def test_cutting_a_finished_stream_anywhere_ends_on_the_same_history(
         assert again.turns == reader.turns
 
 
-async def test_every_viewer_sees_the_same(start_service: StartService) -> None:
-    service = await start_service(workers=2)
+async def test_every_viewer_sees_the_same(service: Service) -> None:
     conversation_id = await service.conversation()
     readers = [Reader() for _ in range(10)]
     listening = [asyncio.create_task(service.listen(conversation_id, reader)) for reader in readers]
@@ -150,18 +149,26 @@ async def test_a_message_sent_meanwhile_leaves_the_text_in_flight_standing(
 
 async def test_a_fast_model_does_not_cost_an_event_a_token(service: Service) -> None:
     conversation_id = await service.conversation()
-    reader = Reader()
-    listening = asyncio.create_task(service.listen(conversation_id, reader))
-    await service.say(conversation_id, "say " + "word " * 1500)
-    await listening
+    async with service.watching(conversation_id) as reader:
+        await service.say(conversation_id, "say " + "word " * 1500)
     deltas = [event for event in reader.events if event.name == "message.delta"]
     assert 1 <= len(deltas) < 400
     assert deltas[0].data["offset"] == 0
 
 
+async def test_the_first_piece_leaves_before_there_is_a_second(service: Service) -> None:
+    conversation_id = await service.conversation()
+    await service.say(conversation_id, "gated First then the rest")
+    reader = await service.listen(conversation_id, until=lambda r: r.text == "First ")
+    assert reader.text == "First "
+    service.stand_in.open_gate()
+    await service.listen(conversation_id, reader)
+
+
 async def test_losing_all_of_redis_makes_a_pause_and_no_gap(
-    service: Service, redis: ArqRedis
+    start_service: StartService, redis: ArqRedis
 ) -> None:
+    service = await start_service()
     conversation_id = await service.conversation()
     await service.say(conversation_id, "gated First then the rest")
     reader = await service.listen(conversation_id, until=lambda r: r.text == "First ")
@@ -224,7 +231,8 @@ async def test_the_first_bytes_leave_at_once(service: Service) -> None:
         assert b"retry: 2000" in await anext(pieces)
 
 
-async def test_a_stream_is_told_of_the_shutdown_and_ends(service: Service) -> None:
+async def test_a_stream_is_told_of_the_shutdown_and_ends(start_service: StartService) -> None:
+    service = await start_service(workers=0)
     conversation_id = await service.conversation()
     raw = b""
     async with open_stream(service.url, conversation_id, service.person.headers) as pieces:
@@ -238,10 +246,11 @@ async def test_a_stream_is_told_of_the_shutdown_and_ends(service: Service) -> No
     assert time.monotonic() - began < 2
 
 
-async def test_a_stream_ends_with_its_token(service: Service, token_for: TokenFor) -> None:
+async def test_a_stream_ends_with_its_token(service: Service) -> None:
     conversation_id = await service.conversation()
     # Thirty seconds of leeway are given to a token that has run out.
-    headers = {"Authorization": f"Bearer {token_for('alice', seconds=-29)}"}
+    token = make_token(service.api.settings, service.person.owner, seconds=-20)
+    headers = {"Authorization": f"Bearer {token}"}
     reader = Reader()
     await listen(service.url, conversation_id, headers, reader=reader, until=closed)
     assert reader.events[-1].data == {"reason": "unauthorized"}

@@ -17,9 +17,8 @@ from agents import Agent, Runner, Tool, TResponseInputItem, function_tool
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseTextDeltaEvent
 
+from worker.agent import RUN_CONFIG
 from worker.demo import DemoModel
-
-pytest.importorskip("xllamacpp", reason="the demo model is an optional extra")
 
 agents.set_tracing_disabled(True)
 
@@ -143,7 +142,7 @@ class Talk:
         self.todo.calls.clear()
         self.pieces.clear()
         self._items.append({"role": "user", "content": text})
-        run = Runner.run_streamed(self._agent, self._items)
+        run = Runner.run_streamed(self._agent, self._items, run_config=RUN_CONFIG)
         async for event in run.stream_events():
             if event.type == "raw_response_event" and isinstance(
                 event.data, ResponseTextDeltaEvent

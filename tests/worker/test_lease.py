@@ -65,6 +65,18 @@ async def test_a_turn_whose_holder_fell_silent_is_claimed_as_a_new_attempt(desk:
     assert second.turn.seq > first.turn.seq
 
 
+async def test_those_that_wait_move_up_when_the_first_begins(desk: Desk) -> None:
+    conversation_id = await desk.conversation()
+    waiting = [await desk.say(conversation_id, f"say {number}") for number in range(4)]
+    assert [turn.position for turn in waiting] == [1, 2, 3, 4]
+    taken = await take(desk, await desk.worker(), conversation_id)
+    assert taken is not None
+    moved = [await desk.turn(turn.id) for turn in waiting]
+    assert [turn.position for turn in moved] == [None, 1, 2, 3]
+    assert [change.seq for change in taken.changes] == [turn.seq for turn in moved]
+    assert [turn.seq - moved[0].seq for turn in moved] == [0, 1, 2, 3]
+
+
 async def test_a_completed_turn_is_never_claimed_again(desk: Desk) -> None:
     turn, _ = await desk.ask("say hello")
     worker = await desk.worker()
@@ -155,7 +167,8 @@ async def test_a_heartbeat_drops_what_is_no_longer_ours(desk: Desk) -> None:
     heir = await take(desk, await desk.worker(), conversation_id)
     assert heir is not None
     await renew(desk.db, desk.settings, worker)
-    assert await running
+    async with asyncio.timeout(5):
+        assert await running
     assert not worker.held
     assert (await desk.turn(heir.turn.id)).attempt == 2
 

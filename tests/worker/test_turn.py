@@ -101,24 +101,25 @@ async def test_another_owners_task_is_not_found(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "code"),
     [
-        "call no_such_tool {}",
-        "call create_task {broken",
-        "call create_task [1]",
-        'call create_task {"title": 5}',
-        'call create_task {"title": "   "}',
-        'call create_task {"title": "\\u0000"}',
-        'call complete_task {"task_id": "not an id"}',
+        ("call no_such_tool {}", "unknown_tool"),
+        ("call create_task {broken", "invalid_arguments"),
+        ("call create_task [1]", "invalid_arguments"),
+        ('call create_task {"title": 5}', "invalid_arguments"),
+        ('call create_task {"title": "   "}', "invalid_arguments"),
+        ('call create_task {"title": "\\u0000"}', "invalid_arguments"),
+        ('call complete_task {"task_id": "not an id"}', "task_not_found"),
     ],
 )
 async def test_a_call_that_cannot_be_done_is_a_result_and_not_the_end(
-    desk: Desk, asked: str
+    desk: Desk, asked: str, code: str
 ) -> None:
     turn, history = await desk.ask(asked)
     assert turn.status == "completed", turn.error
     call = (history[1].tool_calls or [])[0]
     assert call.status == "failed"
+    assert call.result["error"]["code"] == code
     assert call.result["error"]["message"]
 
 
@@ -209,7 +210,9 @@ async def test_the_model_hears_what_was_said_before(desk: Desk, stand_in: StandI
     assert heard[3]["tool_call_id"] == call["id"]
 
 
-async def test_questions_that_wait_are_not_part_of_the_history_before_them(desk: Desk) -> None:
+async def test_questions_that_wait_are_not_part_of_the_history_before_them(
+    desk: Desk, stand_in: StandIn
+) -> None:
     conversation_id = await desk.conversation()
     for number in range(3):
         await desk.say(conversation_id, f"recall {number}")
@@ -218,6 +221,8 @@ async def test_questions_that_wait_are_not_part_of_the_history_before_them(desk:
         pass
     answers = [m.content for m in await desk.history(conversation_id) if m.role == "assistant"]
     assert answers == ["recall 0", "recall 0 | recall 1", "recall 0 | recall 1 | recall 2"]
+    heard = [m["role"] for m in stand_in.requests[-1]["messages"]]
+    assert heard == ["system", "user", "assistant", "user", "assistant", "user"]
 
 
 async def test_the_context_is_the_last_fifty_messages(desk: Desk, stand_in: StandIn) -> None:
