@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Protocol
 
 from rich.console import Console
@@ -68,16 +67,16 @@ class ToolNotes:
     """A line when a tool starts and one when it is done."""
 
     def __init__(self) -> None:
-        self._started: dict[str, tuple[str, float]] = {}
+        self._names: dict[str, str] = {}
 
     def started(self, call: ToolCall) -> None:
-        self._started[call.id] = call.tool_name, time.monotonic()
+        self._names[call.id] = call.tool_name
         tell(f"AI is using: {call.tool_name}")
 
     def ended(self, message: Message) -> None:
-        default = str(message.metadata.get("tool_name", "tool")), time.monotonic()
-        name, began = self._started.pop(message.tool_call_id or "", default)
-        line = f"  {name}: {message.status} after {time.monotonic() - began:.1f} s"
+        given = str(message.metadata.get("tool_name", "tool"))
+        name = self._names.pop(message.tool_call_id or "", given)
+        line = f"  {name}: {message.status} after {message.metadata.get('duration_ms', 0)} ms"
         (tell if message.status == "completed" else complain)(line)
 
 

@@ -79,3 +79,20 @@ def test_every_setting_is_in_the_example_and_nothing_else() -> None:
     example = (ROOT / ".env.example").read_text()
     named = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE))
     assert named == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_files_that_the_docs_speak_of_exist() -> None:
+    """Named from the root, or within one of the packages."""
+    places = [
+        ROOT,
+        ROOT / "tests",
+        *(ROOT / package for package in PACKAGES),
+        ROOT / "shared/store",
+    ]
+    missing = {
+        (document.name, named)
+        for document in tracked("*.md")
+        for named in re.findall(r"`([\w/.-]+\.(?:py|sh|lock|example))[`:]", document.read_text())
+        if not any((place / named).exists() for place in places)
+    }
+    assert not missing
