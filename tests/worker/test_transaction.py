@@ -1,0 +1,53 @@
+"""Nothing leaves before its commit."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from shared.db import Database
+from shared.store.conversations import create_conversation, find_conversation
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_is_told_can_be_read_by_whoever_hears_it(db: Database) -> None:
+    told: list[bool] = []
+
+    async def is_there(conversation_id: UUID) -> None:
+        async with db.snapshot() as tx:
+            found = await find_conversation(tx, conversation_id, owner="alice")
+            told.append(found is not None)
+
+    async with db.transaction() as tx:
+        created = await create_conversation(tx, owner="alice")
+        tx.after_commit(lambda: is_there(created.id))
+    assert told == [True]
+
+
+async def test_what_is_rolled_back_is_never_told(db: Database) -> None:
+    told: list[str] = []
+
+    async def tell() -> None:
+        told.append("told")
+
+    async def fail() -> None:
+        async with db.transaction() as tx:
+            tx.after_commit(tell)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert told == []
+
+
+async def test_a_failure_to_tell_changes_nothing(db: Database) -> None:
+    async def fail() -> None:
+        raise ConnectionError
+
+    async with db.transaction() as tx:
+        created = await create_conversation(tx, owner="alice")
+        tx.after_commit(fail)
+    async with db.snapshot() as tx:
+        assert await find_conversation(tx, created.id, owner="alice") is not None
