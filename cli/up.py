@@ -63,12 +63,14 @@ class Start:
         """The plan, completed with the addresses that were found on the way."""
         with self.progress.shown():
             clean_up_after_a_killed_one(self.plan.data)
-            self._start_stores()
-            self._migrate()
-            self._start_services()
+            stores_ready = self._start_stores()
+            if not self._migrated():
+                self._wait("Postgres and Redis", stores_ready)
+                self._migrate()
+            self._start_services(stores_ready)
         return self.plan
 
-    def _start_stores(self) -> None:
+    def _start_stores(self) -> Callable[[], bool]:
         """Postgres, Redis and the demo model don't know each other: all start before we wait."""
         self.progress.step("Starting Postgres and Redis")
         conditions: list[Callable[[], bool]] = []
@@ -87,7 +89,7 @@ class Start:
             for note in postgres.notes:
                 tell(note)
         self.plan = replace(self.plan, environment={**self.plan.environment, **found})
-        self._wait("Postgres and Redis", lambda: all(ready() for ready in conditions))
+        return lambda: all(ready() for ready in conditions)
 
     def _start_demo_model(self) -> Callable[[], bool]:
         if self.plan.demo_port is None:
@@ -95,15 +97,15 @@ class Start:
         self.supervisor.start(self.plan.demo_model())
         return lambda: answers(f"http://127.0.0.1:{self.plan.demo_port}/health")
 
-    def _migrate(self) -> None:
-        """Skipped where our own database has seen these migrations; readiness checks it again."""
+    def _migrated(self) -> bool:
+        """Whether our own database has seen these migrations; readiness checks it again."""
         mark = self.postgres.schema_mark if self.postgres else None
-        newest = newest_schema()
-        if mark and mark.is_file() and mark.read_text() == newest:
-            return
+        return bool(mark and mark.is_file() and mark.read_text() == newest_schema())
+
+    def _migrate(self) -> None:
         self._run_migrate()
-        if mark:
-            mark.write_text(newest)
+        if self.postgres:
+            self.postgres.schema_mark.write_text(newest_schema())
 
     def _run_migrate(self) -> None:
         migrate = self.plan.migrate()
@@ -118,11 +120,15 @@ class Start:
             last = migrate.last_lines()
             raise StartError(f"The database could not be prepared ({how(code)}):\n{last}")
 
-    def _start_services(self) -> None:
-        """One worker makes the service ready; more of them loading would only delay it."""
+    def _start_services(self, stores_ready: Callable[[], bool]) -> None:
+        """They load for longer than the stores need to start, and wait for them if need be.
+
+        One worker makes the service ready; more of them loading would only delay it.
+        """
         self.progress.step("Starting the API and the workers")
         self.supervisor.start(self.plan.worker(1))
         self.supervisor.start(self.plan.api())
+        self._wait("Postgres and Redis", stores_ready)
         self._wait("The service", self._api_ready)
         if self.plan.demo_port is not None:
             self.progress.step("Loading the demo model")
