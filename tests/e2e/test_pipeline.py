@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
+from arq.connections import ArqRedis
 from pydantic import SecretStr
 
 from cli.embedded import Service as Server
+from shared.redis import QUEUE
 from tests.fixtures.processes import free_port
 from tests.fixtures.service import Service, StartService
-from tests.fixtures.sse import Reader
+from tests.fixtures.sse import Reader, turn_ended
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -98,6 +101,25 @@ async def test_a_frozen_redis_delays_a_turn_and_loses_nothing(
     assert reader.answers == ["while frozen", "and after"]
 
 
+async def test_what_was_said_reaches_no_log_and_no_job(
+    start_service: StartService, redis: ArqRedis
+) -> None:
+    service = await start_service(workers=0)
+    conversation_id = await service.conversation()
+    said = ["say HUSH", 'call create_task {"title": "HUSH"}', "cut HUSH", "call HUSH {HUSH", "HUSH"]
+    for text in said:
+        await service.say(conversation_id, text)
+    jobs = [list(job.args) for job in await redis.queued_jobs(queue_name=QUEUE)]
+    assert len(jobs) == len(said)
+    assert all(arguments == [conversation_id] for arguments in jobs)
+    await service.another_worker()
+    await service.listen(conversation_id, until=ended(len(said)))
+    logs = [process.log.read_text() for process in (service.api, *service.workers)]
+    assert "turn_failed" in logs[1]
+    assert all("http_request" in log or "turn_claimed" in log for log in logs)
+    assert not any("HUSH" in log or service.person.token in log for log in logs)
+
+
 async def test_a_killed_worker_leaves_one_message_and_one_answer(
     start_service: StartService,
 ) -> None:
@@ -121,9 +143,16 @@ async def test_a_killed_worker_leaves_one_message_and_one_answer(
         assert [m["role"] for m in history["messages"]] == ["user", "assistant"]
 
 
-def all_ended(count: int):
-    def ended(reader: Reader) -> bool:
+def ended(count: int) -> Callable[[Reader], bool]:
+    """That many turns, and each of them in whatever way."""
+    return lambda reader: len(reader.turns) == count and turn_ended(reader)
+
+
+def all_ended(count: int) -> Callable[[Reader], bool]:
+    """That many turns, and each of them completed."""
+
+    def completed(reader: Reader) -> bool:
         states = [turn["status"] for turn in reader.turns.values()]
         return states.count("completed") == count
 
-    return ended
+    return completed

@@ -19,8 +19,9 @@ spoken_to: list[str] = []
 
 def note(event: str, arguments: tuple[Any, ...]) -> None:
     """Python tells its audit hooks of every look-up and every connection."""
-    if event == "socket.connect" and isinstance(arguments[1], tuple):
-        spoken_to.append(str(arguments[1][0]))
+    if event == "socket.connect":
+        address: Any = arguments[1]
+        spoken_to.extend([] if isinstance(address, str | bytes) else [f"{address[0]}"])
     if event == "socket.getaddrinfo":
         spoken_to.append(str(arguments[0]))
 
