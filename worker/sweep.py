@@ -14,7 +14,7 @@ import structlog
 from shared.db import Database
 from shared.errors import RequestError
 from shared.settings import Settings
-from shared.store.turns import conversations_to_run
+from shared.store.turns import conversations_to_run, give_back
 from shared.store.workers import forget_dead, renew_lease
 from worker.turn import Turns
 
@@ -25,11 +25,14 @@ AWAY_SECONDS = 0.5
 
 
 async def renew(db: Database, settings: Settings, turns: Turns) -> None:
-    """One heartbeat. Turns that the database doesn't give us any more are dropped."""
+    """One heartbeat. What the rows and we don't agree on is dropped, here or there."""
     before = turns.held
     async with db.transaction() as tx:
         lease = timedelta(seconds=settings.parley_lease_seconds)
         held = await renew_lease(tx, turns.worker_id, lease=lease)
+        for turn_id, attempt in turns.forgotten(held):
+            log.info("turn_forgotten", turn_id=str(turn_id), attempt=attempt)
+            await give_back(tx, turn_id, attempt, worker_id=turns.worker_id)
     turns.lose(before - held)
 
 

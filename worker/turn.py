@@ -48,6 +48,7 @@ class Turns:
         self._model = model
         self._running: dict[Held, asyncio.Task[object]] = {}
         self._lost: set[Held] = set()
+        self._suspects: set[Held] = set()
 
     @property
     def held(self) -> set[Held]:
@@ -63,6 +64,18 @@ class Turns:
         for held in turns & self._running.keys():
             self._lost.add(held)
             self._running[held].cancel()
+
+    def forgotten(self, held: set[Held]) -> set[Held]:
+        """Turns that the rows say we hold, now and at the last look, and that we don't run.
+
+        A claim whose commit was lost on its way back to us, or a turn that could not be given
+        back while Postgres was away: our own heartbeat would keep them from everybody. One look
+        is not enough, for a claim is in the rows a moment before it is here.
+        """
+        orphans = held - self._running.keys()
+        found = orphans & self._suspects
+        self._suspects = orphans - found
+        return found
 
     async def run_head(self, conversation_id: UUID) -> bool:
         """Runs the turn at the head of the conversation; False if there is none for us."""
@@ -178,6 +191,7 @@ class Turns:
         """Another worker goes on at once; if this fails too, the lease runs out instead."""
         with suppress(RequestError):
             async with self._db.transaction() as tx:
-                await give_back(tx, claimed.turn, worker_id=self.worker_id)
+                turn = claimed.turn
+                await give_back(tx, turn.id, turn.attempt, worker_id=self.worker_id)
             await self._jobs.ring(claimed.turn.conversation_id)
             log.info("turn_given_back")

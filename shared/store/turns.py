@@ -261,13 +261,13 @@ async def active_turns(tx: Transaction, conversation_id: UUID) -> list[Turn]:
     return [turn_of(row) for row in rows]
 
 
-async def give_back(tx: Transaction, turn: Turn, *, worker_id: UUID) -> None:
+async def give_back(tx: Transaction, turn_id: UUID, attempt: int, *, worker_id: UUID) -> None:
     """The worker will not go on with it: the next claim need not wait for the lease."""
     await tx.execute(
         update(Row_)
         .where(
-            Row_.id == turn.id,
-            Row_.attempt == turn.attempt,
+            Row_.id == turn_id,
+            Row_.attempt == attempt,
             Row_.lease_owner == worker_id,
             Row_.status == "running",
         )

@@ -173,6 +173,30 @@ async def test_a_heartbeat_drops_what_is_no_longer_ours(desk: Desk) -> None:
     assert (await desk.turn(heir.turn.id)).attempt == 2
 
 
+async def test_a_turn_that_its_holder_does_not_run_is_given_back(desk: Desk) -> None:
+    """The claim was committed and the answer lost, or giving back failed with Postgres away."""
+    conversation_id, worker, _ = await claimed(desk)
+    await renew(desk.db, desk.settings, worker)
+    assert await take(desk, await desk.worker(), conversation_id) is None
+    await renew(desk.db, desk.settings, worker)
+    assert await take(desk, await desk.worker(), conversation_id) is not None
+
+
+async def test_a_turn_that_is_being_run_is_kept_by_its_heartbeats(desk: Desk) -> None:
+    conversation_id = await desk.conversation()
+    await desk.say(conversation_id, "gated First then the rest")
+    worker = await desk.worker()
+    running = asyncio.create_task(worker.run_head(conversation_id))
+    await until(lambda: worker.held)
+    for _ in range(3):
+        await renew(desk.db, desk.settings, worker)
+    assert await take(desk, await desk.worker(), conversation_id) is None
+    assert worker.held
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 async def test_the_sweep_runs_what_nobody_rang_for(desk: Desk) -> None:
     conversation_id = await desk.conversation()
     turn = await desk.say(conversation_id, "say hello")
