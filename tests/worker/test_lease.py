@@ -201,7 +201,8 @@ async def test_the_sweep_runs_what_nobody_rang_for(desk: Desk) -> None:
     conversation_id = await desk.conversation()
     turn = await desk.say(conversation_id, "say hello")
     settings = desk.settings.model_copy(update={"parley_sweep_seconds": 0.1})
-    sweeping = asyncio.create_task(Sweep(desk.db, settings, await desk.worker()).run())
+    sweep = Sweep(desk.db, settings, await desk.worker())
+    sweeping = asyncio.create_task(sweep.run())
 
     async def completed() -> bool:
         return (await desk.turn(turn.id)).status == "completed"
@@ -210,6 +211,7 @@ async def test_the_sweep_runs_what_nobody_rang_for(desk: Desk) -> None:
     sweeping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sweeping
+    await until(lambda: not sweep.tasks)
 
 
 async def test_the_sweep_leaves_alone_what_is_held_and_what_waits_behind_it(desk: Desk) -> None:
