@@ -29,7 +29,7 @@ from cli.transcript import (
 from cli.views import ToolNotes, make_view
 from shared.events import Turn
 
-HELP = "/new starts a new conversation, /quit or Ctrl-D ends, Ctrl-C cancels an answer"
+HELP = "/new starts a new conversation, /quit or Ctrl-D ends, Ctrl-C leaves an answer"
 
 
 def chat(
@@ -81,13 +81,13 @@ class Talk:
         self._find_cursor()
         turn = self._server.say(self.conversation_id, text).turn
         follower = self._server.follow(self.conversation_id, self._cursor)
-        showing = Showing(turn, follower)
         try:
-            ended = showing.until_over()
+            ended = Showing(turn, follower).until_over()
         except KeyboardInterrupt:
-            self._server.cancel(turn)
-            ended = showing.until_over()
-        self._cursor = follower.cursor.partition(":")[0]
+            tell("Left: the answer goes on without you")
+            return False
+        finally:
+            self._cursor = follower.cursor.partition(":")[0]
         if ended.status != "completed":
             complain(ended.error.message if ended.error else f"The answer was {ended.status}")
         return ended.status == "completed"
@@ -111,7 +111,6 @@ class Showing:
         self._tools = ToolNotes()
 
     def until_over(self) -> Turn:
-        """Can be called again after an interruption: it goes on where it was."""
         try:
             if is_over(self._turn):
                 return self._turn

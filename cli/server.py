@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any, Self
@@ -34,6 +33,10 @@ SILENCE_SECONDS = 40.0  # the server says something every 15
 GIVE_UP_SECONDS = 60.0
 PATIENCE_SECONDS = 15.0
 BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
+UNCERTAIN = (
+    "The connection broke, and whether your message arrived is not known: "
+    "look at the conversation before you say it again"
+)
 LOCAL = ("://127.", "://localhost", "://[::1]")
 
 KINDS: dict[str, type[Event]] = {
@@ -82,29 +85,31 @@ class Server:
         return msgspec.json.decode(body, type=Conversation)
 
     def say(self, conversation_id: str, content: str) -> Accepted:
-        """Repeating it is safe: the key makes it one message."""
+        """Sent once: what may have arrived is never sent again, or it would be said twice."""
         body = self._send(
             "POST",
             f"{CONVERSATIONS}/{conversation_id}/messages",
+            once=True,
             json={"content": content},
-            headers={"Idempotency-Key": str(uuid.uuid4())},
         )
         return msgspec.json.decode(body, type=Accepted)
-
-    def cancel(self, turn: Turn) -> None:
-        self._send("POST", f"/api/chat/turns/{turn.id}/cancel")
 
     def follow(self, conversation_id: str, since: str) -> Follower:
         return Follower(self._client, f"{CONVERSATIONS}/{conversation_id}/events", since)
 
-    def _send(self, method: str, path: str, **options: Any) -> bytes:
-        """With patience: a service that restarts is no reason to lose what was typed."""
+    def _send(self, method: str, path: str, *, once: bool = False, **options: Any) -> bytes:
+        """With patience: a service that restarts is no reason to lose what was typed.
+
+        With `once` only what never left this machine is tried again.
+        """
         pauses, deadline = iter(BACKOFF), time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 answer = self._client.request(method, path, **options)
                 raise_for_problem(answer)
             except (httpx.TransportError, ConnectionLostError) as error:
+                if once and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                    raise ServerError(UNCERTAIN) from None
                 if time.monotonic() > deadline:
                     raise ServerError(f"{self._client.base_url} does not answer: {error}") from None
                 if (pause := next(pauses, BACKOFF[-1])) == BACKOFF[-1]:

@@ -22,6 +22,7 @@ class Cutting(BaseHTTPRequestHandler):
     """Sends one piece of the text from the cursor on, then drops the connection."""
 
     cursors: list[str]
+    said: list[str]
     status = 200
 
     def do_GET(self) -> None:
@@ -45,6 +46,13 @@ class Cutting(BaseHTTPRequestHandler):
             f"id: 7:{told + len(piece)}\nevent: message.delta\ndata: {data}\n\n{closing}",
         )
 
+    def do_POST(self) -> None:
+        """Takes what is said and dies before it says so."""
+        self.said.append(self.path)
+        if self.status != 200:
+            self.answer(self.status, "application/problem+json", '{"detail":"Away"}')
+        self.close_connection = True
+
     def answer(self, status: int, kind: str, body: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -57,7 +65,7 @@ class Cutting(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def handler() -> type[Cutting]:
-    return type("Handler", (Cutting,), {"cursors": []})
+    return type("Handler", (Cutting,), {"cursors": [], "said": []})
 
 
 @pytest.fixture
@@ -103,3 +111,13 @@ def test_a_refusal_is_told_in_the_servers_words(server: Server, handler: type[Cu
     handler.status = 404
     with pytest.raises(ServerError, match="No such thing"):
         next(server.follow("1", "7").events())
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_message_that_may_have_arrived_is_not_said_twice(
+    server: Server, handler: type[Cutting], status: int
+) -> None:
+    handler.status = status
+    with pytest.raises(ServerError, match="not known"):
+        server.say("1", "Hello")
+    assert len(handler.said) == 1
