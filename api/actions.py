@@ -90,9 +90,8 @@ async def delete_conversation(
         calls = await messages.open_calls(tx, turn.id)
         seq = await take_seqs(tx, conversation_id, len(calls) + 1)
         changes += await messages.close_calls(tx, calls, seq=seq, status="cancelled")
-        changes += await turns.end_turn(tx, turn, seq=seq + len(calls), status="cancelled")
+        changes.append(await turns.end_turn(tx, turn, seq=seq + len(calls), status="cancelled"))
     deleted = await conversations.delete_conversation(tx, conversation_id, owner=owner)
-    assert deleted is not None
     tx.after_commit(partial(_tell, feed, conversation_id, [*changes, deleted]))
     return True
 

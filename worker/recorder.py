@@ -147,7 +147,7 @@ class Recorder:
                         metadata=self._metadata | (metadata or {}),
                     )
                 )
-            changes += await end_turn(
+            ended = await end_turn(
                 tx,
                 self.turn,
                 seq=seq + count - 1,
@@ -156,7 +156,7 @@ class Recorder:
                 usage=dict(self.usage) or None,
                 first_token_ago=self._first_token_ago(),
             )
-            self._tell(tx, changes)
+            self._tell(tx, [*changes, ended])
         self._live = None
 
     async def _finish_call(

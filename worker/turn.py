@@ -188,7 +188,7 @@ class Turns:
             self._lost.discard(held)
 
     async def _give_back(self, claimed: Claim) -> None:
-        """Another worker goes on at once; if this fails too, the lease runs out instead."""
+        """Another worker goes on at once; if this fails, a heartbeat does it (`forgotten`)."""
         with suppress(RequestError):
             async with self._db.transaction() as tx:
                 turn = claimed.turn

@@ -174,7 +174,7 @@ async def rename_conversation(
 
 async def delete_conversation(
     tx: Transaction, conversation_id: UUID, *, owner: str
-) -> ConversationUpdated | None:
+) -> ConversationUpdated:
     """Soft: the rows stay and nothing shows them. End its turns first."""
     seq = await take_seqs(tx, conversation_id, 1)
     deleted = await find_conversation(tx, conversation_id, owner=owner)

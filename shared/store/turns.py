@@ -175,7 +175,7 @@ async def claim(
     )
     assert row is not None
     turn = turn_of(row)
-    moved = await _move_up(tx, conversation_id, after=1, first_seq=seq + 1) if behind else []
+    moved = await _move_up(tx, conversation_id, first_seq=seq + 1) if behind else []
     return Claim(turn, found.user_id, found.seq, [TurnUpdated(seq, turn), *moved])
 
 
@@ -201,7 +201,7 @@ async def end_turn(
     error: TurnError | None = None,
     usage: dict[str, Any] | None = None,
     first_token_ago: timedelta | None = None,
-) -> list[Change]:
+) -> TurnUpdated:
     """The terminal state, at `seq`. The caller holds the lock, has numbered `seq` and has given
     every tool call a result (`messages.close_calls`).
     """
@@ -224,7 +224,7 @@ async def end_turn(
     )
     if row is None:
         raise LeaseLost
-    return [TurnUpdated(seq, turn_of(row))]
+    return TurnUpdated(seq, turn_of(row))
 
 
 async def _count_queued(tx: Transaction, conversation_id: UUID) -> int:
@@ -234,18 +234,12 @@ async def _count_queued(tx: Transaction, conversation_id: UUID) -> int:
     return count
 
 
-async def _move_up(
-    tx: Transaction, conversation_id: UUID, *, after: int, first_seq: int
-) -> list[Change]:
-    """Those behind place `after` of the queue come one nearer, each a change of its own."""
+async def _move_up(tx: Transaction, conversation_id: UUID, *, first_seq: int) -> list[Change]:
+    """The first of the queue has left it: the others come one nearer, each a change of its own."""
     rows = await tx.all(
         update(Row_)
-        .where(
-            Row_.conversation_id == conversation_id,
-            Row_.status == "queued",
-            Row_.position > after,
-        )
-        .values(position=Row_.position - 1, changed_seq=Row_.position + (first_seq - after - 1))
+        .where(Row_.conversation_id == conversation_id, Row_.status == "queued")
+        .values(position=Row_.position - 1, changed_seq=Row_.position + (first_seq - 2))
         .returning(*_COLUMNS)
     )
     moved = sorted((turn_of(row) for row in rows), key=lambda turn: turn.seq)

@@ -85,4 +85,4 @@ async def answer_turn(db: Database, feed: Publisher, turn: Turn, text: str) -> N
             content=text,
         )
         ended = await end_turn(tx, turn, seq=seq + 1, status="completed")
-    await feed.changes(turn.conversation_id, [created, *ended])
+    await feed.changes(turn.conversation_id, [created, ended])
