@@ -10,9 +10,11 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Text,
     func,
@@ -21,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest migration; a process is ready only on a database that has it."""
 
 NAMING = {
@@ -89,6 +91,16 @@ class Turn(Base):
     error: Mapped[dict[str, Any] | None]
     lease_owner: Mapped[UUID | None]
     """The worker that runs it; its lease is in `workers`. Null while running: given back."""
+    cancel_requested_at: Mapped[datetime | None]
+    """From then on the turn can only end as cancelled."""
+    run_after: Mapped[datetime | None]
+    """Given back, and not to be claimed before."""
+    crashes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Attempts that ended without a word: their worker's lease ran out."""
+    model_errors: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Attempts that a passing fault of the model put an end to."""
+    worked_seconds: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    """How long earlier attempts worked, as far as they could tell."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     started_at: Mapped[datetime | None]
     first_token_at: Mapped[datetime | None]
@@ -197,4 +209,22 @@ class Task(Base):
         CheckConstraint("status in ('open', 'completed')", name="status"),
         CheckConstraint("char_length(title) between 1 and 200", name="title_length"),
         Index("ix_tasks_user_id_id", "user_id", id.desc()),
+    )
+
+
+class IdempotencyKey(Base):
+    """What was answered to a request that carried an Idempotency-Key, for a day."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    conversation_id: Mapped[UUID | None] = mapped_column(ForeignKey("conversations.id"))
+    answer: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+    __table_args__ = (
+        Index("ix_idempotency_keys_created_at", "created_at"),
+        Index("ix_idempotency_keys_conversation_id", "conversation_id"),
     )

@@ -19,7 +19,7 @@ What it answers stands in the last user message, so that a test reads in one pla
     raw JSON            the JSON string as it stands, in pieces of one UTF-16 unit
     recall              says back every user message it was sent
 
-Run it with `python -m tests.stand_in PORT`. `GET /requests` shows what it was asked.
+Run it with `python -m cli.verify.stand_in PORT`. `GET /requests` shows what it was asked.
 """
 
 from __future__ import annotations
