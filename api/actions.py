@@ -10,15 +10,18 @@ from uuid import UUID
 
 import structlog
 
-from api.wire import Submitted
+from api.busy import Yielded, make_way
+from api.wire import OnBusy, Submitted
 from shared.db import Transaction
-from shared.events import Change, Conversation, TurnUpdated
-from shared.feed import Publisher
+from shared.errors import TurnNotRetryable
+from shared.events import TERMINAL, Change, Conversation, MessageCreated, Turn, TurnUpdated
+from shared.feed import LiveText, Publisher
 from shared.ids import new_id
 from shared.jobs import Jobs
 from shared.redis import REDIS_ERRORS
-from shared.store import conversations, messages, turns
-from shared.store.sequence import take_seqs
+from shared.store import conversations, endings, messages, turns
+from shared.store.claims import holder_of
+from shared.store.sequence import lock_conversation, take_seqs
 
 log = structlog.get_logger()
 
@@ -33,8 +36,35 @@ async def submit_message(
     conversation_id: UUID,
     owner: str,
     content: str,
+    on_busy: OnBusy = "enqueue",
+    live: LiveText | None = None,
 ) -> Submitted | None:
-    """The message and the turn that will answer it; None if the conversation isn't the owner's."""
+    """The message and the turn that will answer it; None if the conversation isn't the owner's.
+
+    `on_busy` says what becomes of a turn that waits or runs (`api/busy.py`); `live` is the text
+    in flight. Raises ConversationBusy.
+    """
+    yielded = Yielded()
+    if on_busy != "enqueue":
+        if not await conversations.lock_owned(tx, conversation_id, owner=owner):
+            return None
+        yielded = await make_way(tx, conversation_id, on_busy, live=live)
+    telling = partial(_tell, feed, conversation_id, holder=yielded.holder)
+    if yielded.steered is not None:
+        steered = await _steer(tx, yielded.steered, content=content)
+        tx.after_commit(partial(telling, [MessageCreated(steered.message.seq, steered.message)]))
+        return steered
+    found = await _queue_message(tx, conversation_id, owner=owner, content=content)
+    if found is None:
+        return None
+    submitted, changes = found
+    tx.after_commit(partial(telling, [*yielded.changes, *changes], jobs))
+    return submitted
+
+
+async def _queue_message(
+    tx: Transaction, conversation_id: UUID, *, owner: str, content: str
+) -> tuple[Submitted, list[Change]] | None:
     taken = await conversations.take_seqs_for_submission(
         tx, conversation_id, owner=owner, content=content
     )
@@ -65,8 +95,68 @@ async def submit_message(
         )
         assert renamed is not None
         changes.append(renamed)
-    tx.after_commit(partial(_tell, feed, conversation_id, changes, jobs))
-    return Submitted(created.message, turn, since=seq - 1)
+    return Submitted(created.message, turn, since=seq - 1), changes
+
+
+async def _steer(tx: Transaction, turn: Turn, *, content: str) -> Submitted:
+    """Says it within the turn at work, which reads it before it next asks the model."""
+    seq = await take_seqs(tx, turn.conversation_id, 1, messages=1, preview=content)
+    said = await messages.add_message(
+        tx,
+        conversation_id=turn.conversation_id,
+        turn_id=turn.id,
+        seq=seq,
+        role="user",
+        content=content,
+    )
+    return Submitted(said.message, turn, since=seq - 1)
+
+
+async def cancel_turn(
+    tx: Transaction,
+    *,
+    jobs: Jobs,
+    feed: Publisher,
+    turn_id: UUID,
+    owner: str,
+    live: LiveText | None,
+) -> tuple[Turn, bool] | None:
+    """(the turn, whether this did something about it); None if it isn't the owner's.
+
+    A turn that a worker holds is still running when this returns; it will end as cancelled.
+    """
+    turn = await _locked_turn(tx, turn_id, owner=owner)
+    if turn is None:
+        return None
+    if turn.status in TERMINAL:
+        return turn, False
+    changes, holder = await endings.cancel(tx, turn, live=live)
+    tx.after_commit(partial(_tell, feed, turn.conversation_id, changes, jobs, holder=holder))
+    return await turns.find_turn(tx, turn_id, owner=owner) or turn, True
+
+
+async def retry_turn(
+    tx: Transaction, *, jobs: Jobs, feed: Publisher, turn_id: UUID, owner: str
+) -> Turn | None:
+    """The same turn, waiting once more; None if it isn't the owner's. Raises TurnNotRetryable."""
+    turn = await _locked_turn(tx, turn_id, owner=owner)
+    if turn is None:
+        return None
+    if turn.status not in {"failed", "cancelled"} or not await turns.is_last(tx, turn):
+        raise TurnNotRetryable
+    if await messages.is_withdrawn(tx, turn.user_message_id):
+        raise TurnNotRetryable("The turn was rolled back.")
+    again = await endings.queue_again(tx, turn)
+    tx.after_commit(partial(_tell, feed, turn.conversation_id, [again], jobs))
+    return again.turn
+
+
+async def _locked_turn(tx: Transaction, turn_id: UUID, *, owner: str) -> Turn | None:
+    """The owner's turn as it is under the lock of its conversation."""
+    found = await turns.find_turn(tx, turn_id, owner=owner)
+    if found is None or not await lock_conversation(tx, found.conversation_id):
+        return None
+    return await turns.find_turn(tx, turn_id, owner=owner)
 
 
 async def rename_conversation(
@@ -86,27 +176,37 @@ async def delete_conversation(
     if not await conversations.lock_owned(tx, conversation_id, owner=owner):
         return False
     changes: list[Change] = []
-    for turn in await turns.active_turns(tx, conversation_id):
-        calls = await messages.open_calls(tx, turn.id)
-        seq = await take_seqs(tx, conversation_id, len(calls) + 1)
-        changes += await messages.close_calls(tx, calls, seq=seq, status="cancelled")
-        changes.append(await turns.end_turn(tx, turn, seq=seq + len(calls), status="cancelled"))
+    holders: list[UUID | None] = []
+    # From the last to the head: nobody moves up that is to end next.
+    for turn in reversed(await turns.active_turns(tx, conversation_id)):
+        holders.append(await holder_of(tx, turn.id))
+        changes += await endings.end_early(tx, turn, "cancelled")
     deleted = await conversations.delete_conversation(tx, conversation_id, owner=owner)
-    tx.after_commit(partial(_tell, feed, conversation_id, [*changes, deleted]))
+    holder = next(filter(None, holders), None)
+    tx.after_commit(partial(_tell, feed, conversation_id, [*changes, deleted], holder=holder))
     return True
 
 
 async def _tell(
-    feed: Publisher, conversation_id: UUID, changes: Sequence[Change], jobs: Jobs | None = None
+    feed: Publisher,
+    conversation_id: UUID,
+    changes: Sequence[Change],
+    jobs: Jobs | None = None,
+    *,
+    holder: UUID | None = None,
 ) -> None:
-    """Publishes, then rings. The rows are written: whoever isn't told now finds them there.
+    """Publishes, nudges the worker that holds a turn, rings. The rows are written: whoever isn't
+    told now finds them there.
 
     The client waits for its answer meanwhile, so half a second must do for all of it.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(TELL_SECONDS):
             try:
-                await feed.changes(conversation_id, changes)
+                if changes:
+                    await feed.changes(conversation_id, changes)
+                if holder is not None:
+                    await feed.nudge(holder)
             except REDIS_ERRORS as error:
                 log.warning("publish_failed", error=type(error).__name__)
             if jobs is not None:

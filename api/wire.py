@@ -49,8 +49,14 @@ class NewTitle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _refuse_unfit("title", self.title)
 
 
+OnBusy = Literal["enqueue", "reject", "interrupt", "rollback", "steer"]
+
+
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`on_busy` says what becomes of a turn of the conversation that waits or runs."""
+
     content: Content
+    on_busy: OnBusy = "enqueue"
 
     def __post_init__(self) -> None:
         _refuse_unfit("content", self.content)

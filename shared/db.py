@@ -26,7 +26,8 @@ SERVER_SETTINGS = {
     "application_name": "parley",
     "statement_timeout": "5000",
     "lock_timeout": "3000",
-    "idle_in_transaction_session_timeout": "10000",
+    # Less than a lease: whoever takes over from a frozen worker finds the lock free.
+    "idle_in_transaction_session_timeout": "5000",
 }
 # SQLSTATE classes that speak of the server or the connection and not of the statement:
 # connection exceptions, lost races, insufficient resources, busy locks, operator intervention.

@@ -2,11 +2,12 @@
 
 ParleyError
 ├── SettingsError
-├── LeaseLost
+├── LeaseLost · CancelRequested
 └── RequestError
     ├── InvalidRequest · InvalidCursor · CursorAhead · BodyTooLarge · UnsupportedMediaType
     ├── Unauthorized
     ├── NotFound · MethodNotAllowed
+    ├── ConversationBusy · TurnNotRetryable
     └── Unavailable
 """
 
@@ -37,6 +38,10 @@ class SettingsError(ParleyError):
 
 class LeaseLost(ParleyError):
     """The turn is no longer held by this worker and attempt: nothing may be written."""
+
+
+class CancelRequested(ParleyError):
+    """Somebody cancelled the turn: the only thing that may be written is its end."""
 
 
 class RequestError(ParleyError):
@@ -82,6 +87,18 @@ class MethodNotAllowed(RequestError):
     status = 405
     code = "method_not_allowed"
     title = "The route does not take this method"
+
+
+class ConversationBusy(RequestError):
+    status = 409
+    code = "conversation_busy"
+    title = "A turn of the conversation waits or runs"
+
+
+class TurnNotRetryable(RequestError):
+    status = 409
+    code = "turn_not_retryable"
+    title = "Only a failed or cancelled turn that is the conversation's last can be retried"
 
 
 class BodyTooLarge(RequestError):

@@ -66,8 +66,9 @@ _told = msgspec.json.Decoder(Changes | Delta)
 _live = msgspec.json.Decoder(LiveText)
 
 
-def channel(conversation_id: UUID) -> bytes:
-    return f"parley:feed:{conversation_id}".encode()
+def channel(about: UUID) -> bytes:
+    """Of a conversation, or of a worker."""
+    return f"parley:feed:{about}".encode()
 
 
 def live_key(conversation_id: UUID) -> str:
@@ -91,6 +92,11 @@ class Publisher:
                 pipe.delete(live_key(conversation_id))
             pipe.publish(channel(conversation_id), payload)
             await pipe.execute()
+
+    async def nudge(self, worker_id: UUID) -> None:
+        """Tells a worker to look at its turns now; its next heartbeat would."""
+        async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+            await self._redis.publish(channel(worker_id), msgspec.json.encode(Changes([])))
 
     async def delta(self, conversation_id: UUID, live: LiveText, offset: int) -> None:
         """Tells the text from `offset` on and keeps the whole of it for those who come later.
@@ -159,9 +165,12 @@ class Feed(Publisher):
         """False while Redis is away: then viewers look at the rows more often."""
 
     @asynccontextmanager
-    async def subscribe(self, conversation_id: UUID) -> AsyncGenerator[Subscription]:
-        """Nothing told after this is missed, unless Redis is away: then `healthy` is False."""
-        name = channel(conversation_id)
+    async def subscribe(self, about: UUID) -> AsyncGenerator[Subscription]:
+        """What is told of a conversation or to a worker.
+
+        Nothing told after this is missed, unless Redis is away: then `healthy` is False.
+        """
+        name = channel(about)
         viewer = Subscription()
         self._viewers.setdefault(name, set()).add(viewer)
         try:

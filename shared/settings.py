@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     parley_demo_url: str = ""
     parley_model_timeout_seconds: Seconds = 120
     parley_model_idle_timeout_seconds: Seconds = 60
+    parley_model_retries: Annotated[int, Field(ge=0)] = 3
+    parley_model_backoff_seconds: Seconds = 0.5
     parley_tool_timeout_seconds: Seconds = 30
     parley_turn_timeout_seconds: Seconds = 600
     parley_max_model_calls: Annotated[int, Field(ge=1)] = 10

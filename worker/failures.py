@@ -49,6 +49,15 @@ class ModelTimeout(TurnFailed):
         )
 
 
+class TooManyModelCalls(TurnFailed):
+    def __init__(self) -> None:
+        super().__init__(
+            "too_many_model_calls",
+            "The answer needed too many steps and was stopped.",
+            retryable=False,
+        )
+
+
 class AnswerTooLong(TurnFailed):
     def __init__(self) -> None:
         super().__init__(
@@ -86,9 +95,7 @@ def failure_of(error: BaseException) -> TurnError:
         case ModelRefusalError():
             return ModelRefused().error
         case MaxTurnsExceeded():
-            return TurnError(
-                "too_many_model_calls", "The answer needed too many steps and was stopped.", False
-            )
+            return TooManyModelCalls().error
         case openai.OpenAIError() | ValueError():
             # What the client can't parse: a page of HTML, a broken line, an error as an event.
             return TurnError("model_invalid", "The model's answer could not be understood.", True)

@@ -9,25 +9,30 @@ from uuid import UUID
 import msgspec
 
 from shared.events import Message, ToolCall
-from shared.store.messages import CLOSED_CALL
+from shared.store.calls import CLOSED_CALL
 
 if TYPE_CHECKING:
     from agents import TResponseInputItem
 
+READ_TO = "read_to"
+"""In an assistant message's metadata: what the user said after this `seq` was not read by then."""
 
-def input_items(messages: Sequence[Message]) -> list[TResponseInputItem]:
-    """The conversation as a model can read it, whatever the rows went through.
+
+def input_items(messages: Sequence[Message], turn_id: UUID) -> list[TResponseInputItem]:
+    """The conversation as a model that works on `turn_id` can read it, whatever it went through.
 
     A tool's result stands right behind the call that asked for it, and a call without a result
-    gets one that says so. A result whose call is older than the window is left out.
+    gets one that says so. A result whose call is older than the window is left out, and so is
+    what an earlier try at this very turn began to say.
     """
     items: list[Any] = []
-    for message in messages:
+    for message in in_reading_order(messages):
         match message.role:
             case "user":
                 items.append({"role": "user", "content": message.content})
             case "assistant":
-                if message.content.strip():
+                broken_off = message.turn_id == turn_id and message.status != "completed"
+                if message.content.strip() and not broken_off:
                     items.append({"role": "assistant", "content": message.content})
                 items += [_call(call) for call in message.tool_calls or ()]
                 items += [_result(call) for call in message.tool_calls or ()]
@@ -36,14 +41,30 @@ def input_items(messages: Sequence[Message]) -> list[TResponseInputItem]:
     return cast("list[TResponseInputItem]", items)
 
 
-def open_calls(messages: Sequence[Message], turn_id: UUID) -> list[ToolCall]:
-    """The calls of a turn that were committed and have no result: an earlier attempt died."""
+def in_reading_order(messages: Sequence[Message]) -> list[Message]:
+    """What was said while the model was writing stands behind what it wrote without knowing it."""
+    ordered: list[Message] = []
+    for message in messages:
+        read_to: int | None = message.metadata.get(READ_TO)
+        late = [
+            said
+            for said in ordered
+            if read_to is not None
+            and said.role == "user"
+            and said.turn_id == message.turn_id
+            and said.seq > read_to
+        ]
+        ordered = [other for other in ordered if other not in late] + [message, *late]
+    return ordered
+
+
+def calls_of(messages: Sequence[Message], turn_id: UUID) -> list[ToolCall]:
+    """The tool calls that a turn has committed so far."""
     return [
         call
         for message in messages
         if message.turn_id == turn_id
         for call in message.tool_calls or ()
-        if call.status == "running"
     ]
 
 

@@ -53,20 +53,22 @@ async def serve(settings: Settings) -> None:
     model = choose_model(settings)
     db = Database(settings)
     redis = connect_redis(settings)
-    turns = Turns(settings, db=db, feed=Feed(redis), jobs=Jobs(redis), model=model)
+    feed = Feed(redis)
+    turns = Turns(settings, db=db, feed=feed, jobs=Jobs(redis), model=model)
     queue = ring_worker(settings, redis, turns.run_all)
     sweep = Sweep(db, settings, turns)
     stop = stop_signal()
-    beating = asyncio.create_task(heartbeat(db, settings, turns))
+    hearing = asyncio.create_task(feed.listen())
+    beating = asyncio.create_task(heartbeat(db, feed, settings, turns))
     sweeping = asyncio.create_task(sweep.run())
     listening = asyncio.create_task(queue.async_run())
     log.info("worker_started", worker_id=str(turns.worker_id), model=model.name)
     stopping = asyncio.create_task(stop.wait())
     ended, _ = await asyncio.wait(
-        {stopping, beating, sweeping, listening}, return_when=asyncio.FIRST_COMPLETED
+        {stopping, hearing, beating, sweeping, listening}, return_when=asyncio.FIRST_COMPLETED
     )
     await drain(settings, queue, sweep, sweeping)
-    await end(listening, sweeping, beating, stopping)
+    await end(listening, sweeping, beating, hearing, stopping)
     with suppress(RequestError):
         async with db.transaction() as tx:
             await leave(tx, turns.worker_id)

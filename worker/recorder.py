@@ -1,27 +1,38 @@
 """Writes what a turn does: every step is one transaction, fenced by `(turn_id, attempt)`.
 
 What a step changed is told after its commit. A writer that lost its lease gets LeaseLost and has
-changed nothing.
+changed nothing; one whose turn was cancelled gets CancelRequested and may only write its end.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from shared.db import Database, Transaction
-from shared.events import Change, MessageStatus, Turn, TurnError, TurnStatus
+from shared.errors import LeaseLost
+from shared.events import Change, MessageStatus, Turn, TurnError
 from shared.feed import Feed
 from shared.ids import new_id
-from shared.store.messages import NewCall, add_message, close_calls, finish_call, start_calls
-from shared.store.turns import end_turn, hold
+from shared.store.calls import finish_call, start_calls
+from shared.store.claims import Hold, hold, is_cancelled
+from shared.store.endings import EarlyEnd, Spent, Text, end_early, end_turn, go_on
+from shared.store.messages import NewCall, add_message
+from shared.store.sequence import lock_conversation
+from worker.history import READ_TO
 from worker.live import LiveMessage
+from worker.steps import Step, reached
 
 Effect = Callable[[Transaction], Awaitable[Any]]
+
+CALLS = (Step.CALLS_WRITTEN, Step.CALLS_COMMITTED, Step.CALLS_TOLD)
+RESULT = (Step.RESULT_WRITTEN, Step.RESULT_COMMITTED, Step.RESULT_TOLD)
+END = (Step.END_WRITTEN, Step.END_COMMITTED, Step.END_TOLD)
 
 
 class Recorder:
@@ -31,12 +42,13 @@ class Recorder:
         self, db: Database, feed: Feed, turn: Turn, *, metadata: dict[str, Any] | None = None
     ) -> None:
         self.turn = turn
-        self.usage: dict[str, int] = {}
+        self.usage: dict[str, int] = dict(turn.usage or {})
+        self.read_to = 0
+        """The number up to which the model has read the conversation."""
         self._db = db
         self._feed = feed
         self._metadata = metadata or {}
         self._base = turn.seq
-        self._open: list[str] = []
         self._message_id: UUID = new_id()
         self._live: LiveMessage | None = None
         self._first_token: float | None = None
@@ -63,118 +75,139 @@ class Recorder:
         if self._first_token is None:
             self._first_token = time.monotonic()
 
-    def adopt(self, calls: Sequence[str]) -> None:
-        """Calls that an earlier attempt committed and left without a result."""
-        self._open += calls
-
     async def calls_made(self, calls: Sequence[NewCall], metadata: dict[str, Any]) -> None:
         """Commits an assistant message that asks for tools, before any of them runs."""
         text = self.text
-        async with self._db.transaction() as tx:
+        async with self._step(CALLS) as tx:
             count = 1 + len(calls)
-            seq = await hold(tx, self.turn, changes=count, messages=count, preview=text)
+            held = await hold(
+                tx,
+                self.turn,
+                changes=count,
+                read_to=self.read_to,
+                messages=count,
+                preview=text,
+            )
             asked = await add_message(
                 tx,
                 conversation_id=self.turn.conversation_id,
                 turn_id=self.turn.id,
-                seq=seq,
+                seq=held.seq,
                 role="assistant",
                 content=text,
                 message_id=self._message_id,
                 calls=calls,
-                metadata=self._metadata | metadata,
+                metadata=self._written_with(held) | metadata,
             )
             started = await start_calls(
                 tx,
                 conversation_id=self.turn.conversation_id,
                 turn_id=self.turn.id,
-                seq=seq + 1,
+                seq=held.seq + 1,
                 calls=calls,
             )
             self._tell(tx, [asked, *started])
         self._live = None
-        self._base = seq + len(calls)
-        self._open = [call.id for call in calls]
+        self._base = held.seq + len(calls)
 
     async def call_done(self, call_id: str, effect: Effect) -> Any:
         """Runs a tool's effect on our database and commits it together with its result."""
-        async with self._db.transaction() as tx:
-            seq = await hold(tx, self.turn, changes=1)
+        async with self._step(RESULT) as tx:
+            held = await hold(tx, self.turn, changes=1)
             result = await effect(tx)
-            await self._finish_call(tx, call_id, seq, "completed", result)
-        self._closed(call_id, seq)
+            await self._finish_call(tx, call_id, held, "completed", result)
         return result
 
     async def call_failed(self, call_id: str, result: Any) -> None:
-        async with self._db.transaction() as tx:
-            seq = await hold(tx, self.turn, changes=1)
-            await self._finish_call(tx, call_id, seq, "failed", result)
-        self._closed(call_id, seq)
+        async with self._step(RESULT) as tx:
+            held = await hold(tx, self.turn, changes=1)
+            await self._finish_call(tx, call_id, held, "failed", result)
 
-    async def complete(self, text: str, metadata: dict[str, Any]) -> None:
-        """Commits the answer and the turn's end in one."""
-        await self._end("completed", text, "completed", metadata=metadata)
+    async def complete(self, metadata: dict[str, Any]) -> bool:
+        """Commits the answer and with it the turn's end.
+
+        False if the user has said more meanwhile: then the turn goes on, with the answer so far.
+        """
+        text = self.text
+        async with self._step(END) as tx:
+            held = await hold(
+                tx, self.turn, changes=2, read_to=self.read_to, messages=1, preview=text
+            )
+            said = await add_message(
+                tx,
+                conversation_id=self.turn.conversation_id,
+                turn_id=self.turn.id,
+                seq=held.seq,
+                role="assistant",
+                content=text,
+                message_id=self._message_id,
+                metadata=self._written_with(held) | metadata,
+            )
+            if held.steered:
+                last = await go_on(tx, self.turn, seq=held.seq + 1, spent=self._spent())
+            else:
+                last = await end_turn(
+                    tx, self.turn, seq=held.seq + 1, status="completed", spent=self._spent()
+                )
+            self._tell(tx, [said, last])
+        self._live = None
+        self._base = held.seq + 1
+        return not held.steered
 
     async def fail(self, error: TurnError) -> None:
-        """Ends the turn with what there is: the text so far, a result for every call, the error."""
-        await self._end("failed", self.text, "failed", error=error)
+        """Ends the turn with what there is: the text so far, a result for every call, the error.
 
-    async def _end(
-        self,
-        status: TurnStatus,
-        text: str,
-        message_status: MessageStatus,
-        *,
-        error: TurnError | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        written = 1 if text.strip() else 0
-        async with self._db.transaction() as tx:
-            count = len(self._open) + written + 1
-            seq = await hold(tx, self.turn, changes=count, messages=written, preview=text)
-            changes = await close_calls(tx, self._open, seq=seq, status="failed")
-            if written:
-                changes.append(
-                    await add_message(
-                        tx,
-                        conversation_id=self.turn.conversation_id,
-                        turn_id=self.turn.id,
-                        seq=seq + len(self._open),
-                        role="assistant",
-                        content=text,
-                        message_id=self._message_id,
-                        status=message_status,
-                        metadata=self._metadata | (metadata or {}),
-                    )
-                )
-            ended = await end_turn(
+        A turn that somebody asked to cancel is cancelled and not failed.
+        """
+        await self._end_early(error)
+
+    async def cancel(self) -> None:
+        """The same, where somebody asked to cancel it."""
+        await self._end_early(None)
+
+    async def _end_early(self, error: TurnError | None) -> None:
+        async with self._step(END) as tx:
+            if not await lock_conversation(tx, self.turn.conversation_id):
+                raise LeaseLost
+            cancelled = await is_cancelled(tx, self.turn) or error is None
+            status: EarlyEnd = "cancelled" if cancelled else "failed"
+            changes = await end_early(
                 tx,
                 self.turn,
-                seq=seq + count - 1,
-                status=status,
-                error=error,
-                usage=dict(self.usage) or None,
-                first_token_ago=self._first_token_ago(),
+                status,
+                error=None if cancelled else error,
+                text=Text(self._message_id, self.text, self._metadata),
+                spent=self._spent(),
             )
-            self._tell(tx, [*changes, ended])
+            self._tell(tx, changes)
         self._live = None
 
+    @asynccontextmanager
+    async def _step(self, names: tuple[Step, Step, Step]) -> AsyncGenerator[Transaction]:
+        written, committed, told = names
+        async with self._db.transaction() as tx:
+            tx.after_commit(partial(reached, committed))
+            yield tx
+            await reached(written)
+        await reached(told)
+
     async def _finish_call(
-        self, tx: Transaction, call_id: str, seq: int, status: MessageStatus, result: Any
+        self, tx: Transaction, call_id: str, held: Hold, status: MessageStatus, result: Any
     ) -> None:
-        change = await finish_call(tx, call_id, seq=seq, status=status, result=result)
+        change = await finish_call(tx, call_id, seq=held.seq, status=status, result=result)
         if change is not None:
             self._tell(tx, [change])
+        self._base = max(self._base, held.seq)
 
-    def _closed(self, call_id: str, seq: int) -> None:
-        self._base = max(self._base, seq)
-        self._open = [other for other in self._open if other != call_id]
+    def _written_with(self, held: Hold) -> dict[str, Any]:
+        """What the model knew when it wrote, where that isn't everything before its message."""
+        return self._metadata | ({READ_TO: self.read_to} if held.steered else {})
 
-    def _first_token_ago(self) -> timedelta | None:
-        """An age and not a time: the clock that counts is the database's."""
-        if self._first_token is None:
-            return None
-        return timedelta(seconds=time.monotonic() - self._first_token)
+    def _spent(self) -> Spent:
+        ago = None
+        if self._first_token is not None:
+            ago = timedelta(seconds=time.monotonic() - self._first_token)
+        return Spent(usage=dict(self.usage) or None, first_token_ago=ago)
 
     def _tell(self, tx: Transaction, changes: Sequence[Change]) -> None:
         tx.after_commit(partial(self._feed.changes, self.turn.conversation_id, list(changes)))

@@ -7,16 +7,17 @@ after it was written down, so no tool runs that the history doesn't know of.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from agents import Model, ModelResponse, Usage
+from agents import Model, ModelResponse, TResponseInputItem, Usage
 from agents.items import TResponseStreamEvent
 from openai.types.responses import Response, ResponseFunctionToolCall, ResponseOutputMessage
 from openai.types.responses.response_usage import ResponseUsage
 
 from shared.settings import Settings
-from shared.store.messages import NewCall, new_call
+from shared.store.calls import new_call
+from shared.store.messages import NewCall
 from shared.text import TextSanitiser, sanitise
 from worker.failures import (
     AnswerTooLong,
@@ -24,29 +25,50 @@ from worker.failures import (
     ModelIncomplete,
     ModelRefused,
     ModelTimeout,
+    TooManyModelCalls,
 )
 from worker.live import LiveMessage
 from worker.recorder import Recorder
+from worker.steps import Step, reached
 from worker.tools.tool import Toolbox, read_arguments
+
+Read = Callable[[], Awaitable[list[TResponseInputItem]]]
 
 
 class RecordedModel(Model):
-    """Wraps `inner` for one attempt at one turn."""
+    """Wraps `inner` for one attempt at one turn.
+
+    What it is asked is not what the run loop has gathered but what `read` finds in the rows: so a
+    turn goes on as it was begun, after a crash too, and hears what the user said meanwhile.
+    """
 
     def __init__(
-        self, inner: Model, *, recorder: Recorder, toolbox: Toolbox, settings: Settings
+        self,
+        inner: Model,
+        *,
+        recorder: Recorder,
+        toolbox: Toolbox,
+        settings: Settings,
+        read: Read,
     ) -> None:
         self._inner = inner
         self._recorder = recorder
         self._toolbox = toolbox
         self._settings = settings
+        self._read = read
+        self._calls = 0
         self.final_metadata: dict[str, Any] = {}
         self.failure: Exception | None = None
         """What ended the run; the SDK may hide it on the way out."""
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         try:
-            return await self._call(self._inner.stream_response(*args, **kwargs))
+            self._calls += 1
+            if self._calls > self._settings.parley_max_model_calls:
+                raise TooManyModelCalls
+            given = kwargs | {"input": await self._read()}
+            await reached(Step.MODEL_ASKED)
+            return await self._call(self._inner.stream_response(*args, **given))
         except Exception as error:
             self.failure = self.failure or error
             raise
@@ -56,7 +78,8 @@ class RecordedModel(Model):
 
     async def _call(self, events: AsyncIterator[TResponseStreamEvent]) -> ModelResponse:
         async with self._recorder.new_message() as message:
-            response = await self._read(events, message)
+            response = await self._listen(events, message)
+        await reached(Step.MODEL_ANSWERED)
         usage = usage_of(response.usage)
         self._recorder.count_usage(usage)
         if refusal := refusal_of(response):
@@ -78,7 +101,7 @@ class RecordedModel(Model):
             output=list(response.output), usage=Usage(requests=1), response_id=None
         )
 
-    async def _read(
+    async def _listen(
         self, events: AsyncIterator[TResponseStreamEvent], message: LiveMessage
     ) -> Response:
         """The finished response; text is written as it comes, within all limits."""
@@ -89,6 +112,7 @@ class RecordedModel(Model):
                     if event.type == "response.output_text.delta":
                         self._recorder.first_token()
                         message.write(text.feed(event.delta))
+                        await reached(Step.MODEL_FIRST_TEXT)
                         if len(message.text) > self._settings.parley_max_answer_chars:
                             raise AnswerTooLong
                     elif event.type == "response.completed":

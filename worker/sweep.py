@@ -13,8 +13,9 @@ import structlog
 
 from shared.db import Database
 from shared.errors import RequestError
+from shared.feed import Feed
 from shared.settings import Settings
-from shared.store.turns import conversations_to_run, give_back
+from shared.store.claims import conversations_to_run, give_back
 from shared.store.workers import forget_dead, renew_lease
 from worker.turn import Turns
 
@@ -29,23 +30,28 @@ async def renew(db: Database, settings: Settings, turns: Turns) -> None:
     before = turns.held
     async with db.transaction() as tx:
         lease = timedelta(seconds=settings.parley_lease_seconds)
-        held = await renew_lease(tx, turns.worker_id, lease=lease)
-        for turn_id, attempt in turns.forgotten(held):
+        beat = await renew_lease(tx, turns.worker_id, lease=lease)
+        for turn_id, attempt in turns.forgotten(beat.held):
             log.info("turn_forgotten", turn_id=str(turn_id), attempt=attempt)
             await give_back(tx, turn_id, attempt, worker_id=turns.worker_id)
-    turns.lose(before - held)
+    turns.lose(before - beat.held)
+    turns.cancel(beat.cancelled)
 
 
-async def heartbeat(db: Database, settings: Settings, turns: Turns) -> None:
-    """Renews the worker's lease until cancelled; while Postgres is away the work goes on."""
-    while True:
-        pause = settings.parley_lease_seconds / HEARTBEATS_PER_LEASE
-        try:
-            await renew(db, settings, turns)
-        except RequestError as error:
-            log.warning("heartbeat_failed", error=error.code)
-            pause = AWAY_SECONDS
-        await asyncio.sleep(pause)
+async def heartbeat(db: Database, feed: Feed, settings: Settings, turns: Turns) -> None:
+    """Renews the worker's lease until cancelled; while Postgres is away the work goes on.
+
+    A nudge through the feed brings the next one forward: then somebody cancelled a turn of ours.
+    """
+    async with feed.subscribe(turns.worker_id) as nudges:
+        while True:
+            pause = settings.parley_lease_seconds / HEARTBEATS_PER_LEASE
+            try:
+                await renew(db, settings, turns)
+            except RequestError as error:
+                log.warning("heartbeat_failed", error=error.code)
+                pause = AWAY_SECONDS
+            await nudges.wait(pause)
 
 
 class Sweep:

@@ -1,16 +1,16 @@
-"""A turn, told top down: claim, history, agent, record, finish."""
+"""The turns of a worker: which it claims, which it holds, and how it lets go of them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
 import structlog
-from agents import Runner
 
 from shared.db import Database
 from shared.errors import LeaseLost, RequestError
@@ -19,26 +19,45 @@ from shared.feed import Feed
 from shared.ids import new_id
 from shared.jobs import Jobs
 from shared.settings import Settings
+from shared.store.claims import Claim, claim, give_back
+from shared.store.endings import cancel
 from shared.store.messages import load_conversation_context
-from shared.store.turns import Claim, claim, give_back
-from worker.agent import RUN_CONFIG, ChosenModel, build_agent
-from worker.failures import AttemptsExhausted, TurnTimeout, failure_of
-from worker.history import input_items, open_calls
-from worker.recorder import Recorder
-from worker.recording import RecordedModel
+from shared.store.sequence import lock_conversation
+from shared.store.turns import find_turn
+from worker.agent import ChosenModel
+from worker.attempt import Attempt
+from worker.retries import Pause
+from worker.steps import Step, reached
 from worker.tools.tasks import TASK_TOOLS
-from worker.tools.tool import Toolbox
+from worker.tools.tool import AnyTool
 
 log = structlog.get_logger()
 
+SHORT_PAUSE_SECONDS = 2.0
+"""A pause is waited for in place up to this; after a longer one the sweep finds the turn."""
+AWAY_SECONDS = 1.0
+
 Held = tuple[UUID, int]
+
+
+class Ran(NamedTuple):
+    """An attempt was made; another one is due after `pause` seconds, at once if the turn ended."""
+
+    pause: float = 0.0
 
 
 class Turns:
     """Runs turns, and knows which ones this worker holds."""
 
     def __init__(
-        self, settings: Settings, *, db: Database, feed: Feed, jobs: Jobs, model: ChosenModel
+        self,
+        settings: Settings,
+        *,
+        db: Database,
+        feed: Feed,
+        jobs: Jobs,
+        model: ChosenModel,
+        tools: Sequence[AnyTool] = TASK_TOOLS,
     ) -> None:
         self.worker_id = new_id()
         self._settings = settings
@@ -46,9 +65,13 @@ class Turns:
         self._feed = feed
         self._jobs = jobs
         self._model = model
+        self._tools = tools
         self._running: dict[Held, asyncio.Task[object]] = {}
+        self._suspect: Held | None = None
+        """The one turn that others may have died of; no second one is run beside it."""
         self._lost: set[Held] = set()
-        self._suspects: set[Held] = set()
+        self._cancelled: set[Held] = set()
+        self._orphans: set[Held] = set()
 
     @property
     def held(self) -> set[Held]:
@@ -60,9 +83,15 @@ class Turns:
         return max(0, self._settings.parley_max_turns - len(self._running))
 
     def lose(self, turns: set[Held]) -> None:
-        """Ends the work on turns that somebody else holds or that were cancelled."""
-        for held in turns & self._running.keys():
+        """Drops the work on turns that somebody else holds or that have ended."""
+        for held in (turns & self._running.keys()) - self._lost:
             self._lost.add(held)
+            self._running[held].cancel()
+
+    def cancel(self, turns: set[Held]) -> None:
+        """Stops the work on turns that somebody cancelled, and ends them."""
+        for held in (turns & self._running.keys()) - self._cancelled:
+            self._cancelled.add(held)
             self._running[held].cancel()
 
     def forgotten(self, held: set[Held]) -> set[Held]:
@@ -73,125 +102,145 @@ class Turns:
         is not enough, for a claim is in the rows a moment before it is here.
         """
         orphans = held - self._running.keys()
-        found = orphans & self._suspects
-        self._suspects = orphans - found
+        found = orphans & self._orphans
+        self._orphans = orphans - found
         return found
-
-    async def run_head(self, conversation_id: UUID) -> bool:
-        """Runs the turn at the head of the conversation; False if there is none for us."""
-        claimed, context = await self._claim(conversation_id)
-        if claimed is None:
-            return False
-        with structlog.contextvars.bound_contextvars(
-            turn_id=str(claimed.turn.id), attempt=claimed.turn.attempt
-        ):
-            log.info("turn_claimed", conversation_id=str(conversation_id))
-            async with self._holding(claimed):
-                await self._run(claimed, context)
-        return True
 
     async def run_all(self, conversation_id: UUID) -> None:
         """Runs the head turn, then rings for the next; without Redis it goes on by itself."""
-        while await self.run_head(conversation_id):
-            if await self._jobs.ring(conversation_id):
+        while (ran := await self.run_head(conversation_id)) is not None:
+            if ran.pause > SHORT_PAUSE_SECONDS:
                 return
+            if ran.pause:
+                await asyncio.sleep(ran.pause)
+            elif await self._jobs.ring(conversation_id):
+                return
+
+    async def run_head(self, conversation_id: UUID) -> Ran | None:
+        """One attempt at the turn at the head of the conversation; None if there is none for us."""
+        claimed, context = await self._claim(conversation_id)
+        if claimed is None:
+            return None
+        with structlog.contextvars.bound_contextvars(
+            turn_id=str(claimed.turn.id), attempt=claimed.turn.attempt
+        ):
+            if claimed.cancelled:
+                await self._end_cancelled(claimed)
+                return Ran()
+            log.info("turn_claimed", conversation_id=str(conversation_id))
+            return await self._run(claimed, context)
 
     async def _claim(self, conversation_id: UUID) -> tuple[Claim | None, list[Message]]:
         async with self._db.transaction() as tx:
+            tx.after_commit(partial(reached, Step.CLAIM_COMMITTED))
             claimed = await claim(
-                tx, conversation_id, worker_id=self.worker_id, model=self._model.name
+                tx,
+                conversation_id,
+                worker_id=self.worker_id,
+                model=self._model.name,
+                suspects=self._suspect is None,
             )
             if claimed is None:
                 return None, []
             context = await load_conversation_context(tx, conversation_id, order=claimed.order)
             tx.after_commit(partial(self._feed.changes, conversation_id, claimed.changes))
+            await reached(Step.CLAIM_WRITTEN)
         return claimed, context
 
-    async def _run(self, claimed: Claim, context: list[Message]) -> None:
-        turn = claimed.turn
-        recorder = Recorder(
-            self._db, self._feed, turn, metadata={"demo": True} if self._model.demo else None
+    async def _run(self, claimed: Claim, context: list[Message]) -> Ran:
+        attempt = Attempt(
+            self._settings,
+            db=self._db,
+            feed=self._feed,
+            model=self._model,
+            tools=self._tools,
+            claimed=claimed,
+            context=context,
         )
-        toolbox = Toolbox(
-            TASK_TOOLS,
-            owner=claimed.owner,
-            recorder=recorder,
-            timeout=self._settings.parley_tool_timeout_seconds,
-        )
-        model = RecordedModel(
-            self._model.model, recorder=recorder, toolbox=toolbox, settings=self._settings
-        )
-        recorder.adopt([call.id for call in open_calls(context, turn.id)])
+        began = time.monotonic()
         try:
-            if turn.attempt > self._settings.parley_max_attempts:
-                raise AttemptsExhausted
-            async with asyncio.timeout(self._settings.parley_turn_timeout_seconds):
-                context = await self._finish_open_calls(claimed, context, toolbox)
-                await Runner.run(
-                    build_agent(model, toolbox),
-                    input_items(context),
-                    max_turns=self._settings.parley_max_model_calls,
-                    run_config=RUN_CONFIG,
-                )
-            await recorder.complete(recorder.text, model.final_metadata)
-            log.info("turn_completed", **recorder.usage)
-        except Exception as error:
-            cause = toolbox.broken or model.failure or error
-            if isinstance(cause, TimeoutError):
-                cause = TurnTimeout()
-            if isinstance(cause, LeaseLost | RequestError):
-                raise cause from None
-            failure = failure_of(cause)
-            log.warning("turn_failed", code=failure.code, cause=type(cause).__name__)
-            await recorder.fail(failure)
+            async with self._holding(claimed):
+                await reached(Step.CLAIM_TOLD)
+                await self._run_or_cancel(claimed, attempt)
+        except Pause as pause:
+            worked = time.monotonic() - began
+            await self._give_back(claimed, pause, worked=worked, usage=attempt.recorder.usage)
+            return Ran(pause.seconds)
+        return Ran()
 
-    async def _finish_open_calls(
-        self, claimed: Claim, context: list[Message], toolbox: Toolbox
-    ) -> list[Message]:
-        """Runs the calls that an earlier attempt committed and didn't come to run.
-
-        Effect and result of a tool are one transaction, so a call without a result had no effect.
-        """
-        calls = open_calls(context, claimed.turn.id)
-        if not calls:
-            return context
-        for call in calls:
-            arguments = msgspec.json.encode(call.arguments)
-            await toolbox.call(call.id, call.tool_name, arguments)
-        async with self._db.snapshot() as tx:
-            return await load_conversation_context(
-                tx, claimed.turn.conversation_id, order=claimed.order
-            )
+    async def _run_or_cancel(self, claimed: Claim, attempt: Attempt) -> None:
+        try:
+            await attempt.run()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or (claimed.turn.id, claimed.turn.attempt) not in self._cancelled:
+                raise
+            task.uncancel()
+            await attempt.cancel()
 
     @asynccontextmanager
     async def _holding(self, claimed: Claim) -> AsyncGenerator[None]:
-        """While the turn is ours. What ends us without ending it gives it back."""
+        """While the turn is ours. What ends us without ending it raises Pause or gives it back."""
         held = (claimed.turn.id, claimed.turn.attempt)
         task = asyncio.current_task()
         assert task is not None
         self._running[held] = task
+        if claimed.suspect:
+            self._suspect = held
         try:
             yield
         except LeaseLost:
             log.info("turn_lost")
         except asyncio.CancelledError:
             if held not in self._lost:
-                await asyncio.shield(self._give_back(claimed))
+                await asyncio.shield(self._give_back(claimed, Pause(0)))
                 raise
             log.info("turn_lost")
             task.uncancel()
         except RequestError as error:
             log.warning("turn_interrupted", error=error.code)
-            await self._give_back(claimed)
+            raise Pause(AWAY_SECONDS) from None
         finally:
             del self._running[held]
+            self._suspect = None if self._suspect == held else self._suspect
             self._lost.discard(held)
+            self._cancelled.discard(held)
 
-    async def _give_back(self, claimed: Claim) -> None:
-        """Another worker goes on at once; if this fails, a heartbeat does it (`forgotten`)."""
+    async def _give_back(
+        self,
+        claimed: Claim,
+        pause: Pause,
+        *,
+        worked: float = 0.0,
+        usage: dict[str, int] | None = None,
+    ) -> None:
+        """Another worker may go on after the pause. If this fails, a heartbeat does it."""
         with suppress(RequestError):
             async with self._db.transaction() as tx:
-                turn = claimed.turn
-                await give_back(tx, turn.id, turn.attempt, worker_id=self.worker_id)
-            await self._jobs.ring(claimed.turn.conversation_id)
-            log.info("turn_given_back")
+                await give_back(
+                    tx,
+                    claimed.turn.id,
+                    claimed.turn.attempt,
+                    worker_id=self.worker_id,
+                    worked_seconds=worked,
+                    pause_seconds=pause.seconds,
+                    model_errors=pause.model_errors,
+                    usage=usage,
+                )
+            if not pause.seconds:
+                await self._jobs.ring(claimed.turn.conversation_id)
+            log.info("turn_given_back", pause=round(pause.seconds, 3))
+
+    async def _end_cancelled(self, claimed: Claim) -> None:
+        """A turn whose holder died before it could end it: its last text is in the feed."""
+        conversation_id = claimed.turn.conversation_id
+        live = await self._feed.live_text(conversation_id)
+        async with self._db.transaction() as tx:
+            if not await lock_conversation(tx, conversation_id):
+                return
+            turn = await find_turn(tx, claimed.turn.id, owner=claimed.owner)
+            if turn is None or turn.status != "running":
+                return
+            changes, _ = await cancel(tx, turn, live=live)
+            tx.after_commit(partial(self._feed.changes, conversation_id, changes))
+        log.info("turn_cancelled")

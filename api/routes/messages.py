@@ -19,6 +19,7 @@ from api.wire import Messages, NewMessage, Submitted, parse_seq, parse_since
 from shared.db import Database
 from shared.errors import (
     BodyTooLarge,
+    ConversationBusy,
     CursorAhead,
     InvalidCursor,
     InvalidRequest,
@@ -59,7 +60,11 @@ _LOCATION = "`Location` names the turn."
     summary="Say something",
     description="The message is stored and a turn is queued that will answer it: 202 means that "
     "both are on disk. With `wait` the answer is 200 if the turn ends in time. Following the "
-    "conversation from `since` shows everything from this message on.",
+    "conversation from `since` shows everything from this message on.\n\n"
+    "`on_busy`, where a turn of the conversation waits or runs: `enqueue` waits behind it; "
+    "`reject` is 409; `interrupt` cancels it and keeps its text; `rollback` cancels it and "
+    "withdraws its messages; `steer` hands the text to it before its next model call, and the "
+    "`turn` of the answer is that one.",
     responses=described(
         {
             202: (f"Accepted; the turn goes on. {_LOCATION}", Submitted, SUBMITTED),
@@ -70,7 +75,7 @@ _LOCATION = "`Location` names the turn."
             ),
         }
     )
-    | problems(InvalidRequest, NotFound, BodyTooLarge, UnsupportedMediaType),
+    | problems(InvalidRequest, NotFound, ConversationBusy, BodyTooLarge, UnsupportedMediaType),
 )
 async def submit(
     conversation_id: ConversationId,
@@ -81,6 +86,8 @@ async def submit(
     data: Annotated[NewMessage, body("What to say.", NewMessage("What is on my list today?"))],
     wait: Wait = 0.0,
 ) -> Response[Submitted]:
+    # Asked for before the transaction: no lock is held while Redis thinks.
+    live = await feed.live_text(conversation_id) if data.on_busy == "interrupt" else None
     async with db.transaction() as tx:
         submitted = await submit_message(
             tx,
@@ -89,6 +96,8 @@ async def submit(
             conversation_id=conversation_id,
             owner=principal.owner,
             content=data.content,
+            on_busy=data.on_busy,
+            live=live,
         )
     if submitted is None:
         raise NotFound

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from litestar import Router, get
+from uuid import UUID
 
-from api.deps import Db, Owned, TurnId
+from litestar import Response, Router, get, post
+
+from api import actions
+from api.deps import Db, Live, Owned, Ring, TurnId
 from api.openapi import described, problems
 from api.samples import TURN
-from shared.errors import InvalidRequest, NotFound
+from shared.db import Database
+from shared.errors import InvalidRequest, NotFound, TurnNotRetryable
 from shared.events import Turn
 from shared.store.turns import find_turn
 
@@ -19,11 +23,65 @@ from shared.store.turns import find_turn
     responses=described({200: ("The turn.", Turn, TURN)}) | problems(InvalidRequest, NotFound),
 )
 async def show(turn_id: TurnId, principal: Owned, db: Db) -> Turn:
+    return await _found(db, turn_id, owner=principal.owner)
+
+
+@post(
+    "/{turn_id:uuid}/cancel",
+    status_code=202,
+    summary="Cancel a turn",
+    description="From 202 on the turn can only end as cancelled: at once if it waited, or as soon "
+    "as its worker has stopped the model and the tools. Text that was streamed is kept and marked "
+    "`cancelled`. A turn that had ended stays as it is: 200.",
+    responses=described(
+        {
+            202: ("It is cancelled, or is going to be.", Turn, TURN),
+            200: ("It had ended before.", Turn, TURN),
+        }
+    )
+    | problems(InvalidRequest, NotFound),
+)
+async def cancel(
+    turn_id: TurnId, principal: Owned, db: Db, feed: Live, jobs: Ring
+) -> Response[Turn]:
+    found = await _found(db, turn_id, owner=principal.owner)
+    # Asked for before the transaction: no lock is held while Redis thinks.
+    live = await feed.live_text(found.conversation_id) if found.status == "running" else None
+    async with db.transaction() as tx:
+        cancelled = await actions.cancel_turn(
+            tx, jobs=jobs, feed=feed, turn_id=turn_id, owner=principal.owner, live=live
+        )
+    if cancelled is None:
+        raise NotFound
+    turn, accepted = cancelled
+    return Response(turn, status_code=202 if accepted else 200)
+
+
+@post(
+    "/{turn_id:uuid}/retry",
+    status_code=202,
+    summary="Retry a turn",
+    description="A failed or cancelled turn that is the conversation's last waits once more and "
+    "goes on after its last finished step: tool calls that have a result don't run again.",
+    responses=described({202: ("It waits to run again.", Turn, TURN)})
+    | problems(InvalidRequest, NotFound, TurnNotRetryable),
+)
+async def retry(turn_id: TurnId, principal: Owned, db: Db, feed: Live, jobs: Ring) -> Turn:
+    async with db.transaction() as tx:
+        turn = await actions.retry_turn(
+            tx, jobs=jobs, feed=feed, turn_id=turn_id, owner=principal.owner
+        )
+    if turn is None:
+        raise NotFound
+    return turn
+
+
+async def _found(db: Database, turn_id: UUID, *, owner: str) -> Turn:
     async with db.snapshot() as tx:
-        found = await find_turn(tx, turn_id, owner=principal.owner)
+        found = await find_turn(tx, turn_id, owner=owner)
     if found is None:
         raise NotFound
     return found
 
 
-router = Router("/api/chat/turns", route_handlers=[show], tags=["turns"])
+router = Router("/api/chat/turns", route_handlers=[show, cancel, retry], tags=["turns"])

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, insert, select
 
 from shared.db import Transaction
 from shared.events import (
@@ -20,16 +20,13 @@ from shared.events import (
     MessageUpdated,
     ToolCall,
 )
-from shared.ids import call_id, message_id_of_call, new_id
+from shared.ids import new_id
 from shared.models import Message as Row_
 from shared.models import Turn as TurnRow
 
 CONTEXT_MESSAGES = 50
-CLOSED_CALL = {
-    "error": {"code": "outcome_unknown", "message": "The turn ended before the tool's result."}
-}
 
-_COLUMNS = (
+MESSAGE_COLUMNS = (
     Row_.id,
     Row_.conversation_id,
     Row_.turn_id,
@@ -62,13 +59,9 @@ class Stored(msgspec.Struct, frozen=True):
 
     def as_change(self, since: int) -> Change:
         """Created for whoever has seen nothing after `since`, else updated."""
-        if self.message.seq > since:
+        if self.message.seq > since and self.message.status != "withdrawn":
             return MessageCreated(self.changed_seq, self.message)
         return MessageUpdated(self.changed_seq, self.message)
-
-
-def new_call(tool_name: str, arguments: dict[str, Any]) -> NewCall:
-    return NewCall(call_id(new_id()), tool_name, arguments)
 
 
 def result_of(content: str) -> Any:
@@ -91,7 +84,7 @@ def _tool_call(call: dict[str, Any], done: Row[Any] | None) -> ToolCall:
     )
 
 
-def _message(row: Row[Any], results: dict[str, Row[Any]]) -> Message:
+def message_of(row: Row[Any], results: dict[str, Row[Any]]) -> Message:
     calls = row.tool_calls
     worked = {"duration_ms": row.duration_ms} if row.duration_ms is not None else {}
     return Message(
@@ -115,12 +108,12 @@ async def _stored(tx: Transaction, conversation_id: UUID, rows: Sequence[Row[Any
     asked = {call["id"] for row in rows for call in row.tool_calls or ()}
     if missing := asked - results.keys():
         more = await tx.all(
-            select(*_COLUMNS).where(
+            select(*MESSAGE_COLUMNS).where(
                 Row_.conversation_id == conversation_id, Row_.tool_call_id.in_(missing)
             )
         )
         results |= {row.tool_call_id: row for row in more}
-    return [Stored(_message(row, results), row.changed_seq) for row in rows]
+    return [Stored(message_of(row, results), row.changed_seq) for row in rows]
 
 
 async def add_message(
@@ -153,71 +146,10 @@ async def add_message(
             tool_call_id=tool_call_id,
             message_metadata=metadata or {},
         )
-        .returning(*_COLUMNS)
+        .returning(*MESSAGE_COLUMNS)
     )
     assert row is not None
-    return MessageCreated(seq, _message(row, {}))
-
-
-async def start_calls(
-    tx: Transaction, *, conversation_id: UUID, turn_id: UUID, seq: int, calls: Sequence[NewCall]
-) -> list[MessageCreated]:
-    """A tool message for each call, at work, numbered from `seq`."""
-    return [
-        await add_message(
-            tx,
-            conversation_id=conversation_id,
-            turn_id=turn_id,
-            seq=seq + index,
-            role="tool",
-            content="",
-            message_id=message_id_of_call(call.id),
-            status="running",
-            tool_call_id=call.id,
-            metadata={"tool_name": call.tool_name},
-        )
-        for index, call in enumerate(calls)
-    ]
-
-
-async def finish_call(
-    tx: Transaction, tool_call_id: str, *, seq: int, status: MessageStatus, result: Any
-) -> MessageUpdated | None:
-    """Writes a tool's result; None if it has one already."""
-    worked = func.extract("epoch", func.clock_timestamp() - Row_.created_at) * 1000
-    row = await tx.first(
-        update(Row_)
-        .where(Row_.id == message_id_of_call(tool_call_id), Row_.status == "running")
-        .values(
-            content=msgspec.json.encode(result).decode(),
-            status=status,
-            duration_ms=worked,
-            changed_seq=seq,
-        )
-        .returning(*_COLUMNS)
-    )
-    return MessageUpdated(seq, _message(row, {})) if row else None
-
-
-async def open_calls(tx: Transaction, turn_id: UUID) -> list[str]:
-    """The calls of a turn that have no result yet, in order."""
-    rows = await tx.all(
-        select(Row_.tool_call_id)
-        .where(Row_.turn_id == turn_id, Row_.status == "running")
-        .order_by(Row_.seq)
-    )
-    return [row.tool_call_id for row in rows]
-
-
-async def close_calls(
-    tx: Transaction, calls: Sequence[str], *, seq: int, status: MessageStatus
-) -> list[Change]:
-    """Gives each call a result from `seq` on, because its turn ends."""
-    closed = [
-        await finish_call(tx, call, seq=seq + index, status=status, result=CLOSED_CALL)
-        for index, call in enumerate(calls)
-    ]
-    return [change for change in closed if change is not None]
+    return MessageCreated(seq, message_of(row, {}))
 
 
 async def get_chat_history(
@@ -228,7 +160,7 @@ async def get_chat_history(
     The caller has checked whose conversation it is.
     """
     query = (
-        select(*_COLUMNS)
+        select(*MESSAGE_COLUMNS)
         .where(Row_.conversation_id == conversation_id, Row_.status != "withdrawn")
         .order_by(Row_.seq.desc())
         .limit(limit + 1)
@@ -239,14 +171,36 @@ async def get_chat_history(
     return [stored.message for stored in await _stored(tx, conversation_id, rows[::-1])]
 
 
+async def messages_of_turn(tx: Transaction, conversation_id: UUID, turn_id: UUID) -> list[Message]:
+    rows = await tx.all(
+        select(*MESSAGE_COLUMNS)
+        .where(
+            Row_.conversation_id == conversation_id,
+            Row_.turn_id == turn_id,
+            Row_.status != "withdrawn",
+        )
+        .order_by(Row_.seq)
+    )
+    return [stored.message for stored in await _stored(tx, conversation_id, rows)]
+
+
+async def is_withdrawn(tx: Transaction, message_id: UUID) -> bool:
+    return await tx.scalar(select(Row_.status).where(Row_.id == message_id)) == "withdrawn"
+
+
+async def message_exists(tx: Transaction, message_id: UUID) -> bool:
+    return bool(await tx.scalar(select(Row_.id).where(Row_.id == message_id)))
+
+
 async def last_answer(tx: Transaction, conversation_id: UUID, turn_id: UUID) -> Message | None:
     """The last thing the assistant said in a turn."""
     rows = await tx.all(
-        select(*_COLUMNS)
+        select(*MESSAGE_COLUMNS)
         .where(
             Row_.conversation_id == conversation_id,
             Row_.turn_id == turn_id,
             Row_.role == "assistant",
+            Row_.status != "withdrawn",
         )
         .order_by(Row_.seq.desc())
         .limit(1)
@@ -259,7 +213,7 @@ async def messages_changed_after(
     tx: Transaction, conversation_id: UUID, *, since: int, limit: int
 ) -> list[Stored]:
     rows = await tx.all(
-        select(*_COLUMNS)
+        select(*MESSAGE_COLUMNS)
         .where(Row_.conversation_id == conversation_id, Row_.changed_seq > since)
         .order_by(Row_.changed_seq)
         .limit(limit)
@@ -286,7 +240,7 @@ async def load_conversation_context(
     question is followed by its answer even where the next question came in between.
     """
     rows = await tx.all(
-        select(*_COLUMNS)
+        select(*MESSAGE_COLUMNS)
         .join(TurnRow, TurnRow.id == Row_.turn_id)
         .where(
             Row_.conversation_id == conversation_id,

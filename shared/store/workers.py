@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -14,10 +15,16 @@ from shared.models import Turn, Worker
 FORGOTTEN_AFTER = timedelta(hours=1)
 
 
-async def renew_lease(
-    tx: Transaction, worker_id: UUID, *, lease: timedelta
-) -> set[tuple[UUID, int]]:
-    """Extends the worker's lease; returns the (turn, attempt) pairs it still holds."""
+class Beat(msgspec.Struct, frozen=True):
+    """What the rows say of a worker's turns, as (turn, attempt)."""
+
+    held: set[tuple[UUID, int]]
+    cancelled: set[tuple[UUID, int]]
+    """Those of them that somebody asked to cancel."""
+
+
+async def renew_lease(tx: Transaction, worker_id: UUID, *, lease: timedelta) -> Beat:
+    """Extends the worker's lease, one row however many turns it holds."""
     until = func.clock_timestamp() + lease
     await tx.execute(
         insert(Worker)
@@ -25,9 +32,14 @@ async def renew_lease(
         .on_conflict_do_update(index_elements=[Worker.id], set_={"lease_until": until})
     )
     rows = await tx.all(
-        select(Turn.id, Turn.attempt).where(Turn.lease_owner == worker_id, Turn.status == "running")
+        select(Turn.id, Turn.attempt, Turn.cancel_requested_at).where(
+            Turn.lease_owner == worker_id, Turn.status == "running"
+        )
     )
-    return {(row.id, row.attempt) for row in rows}
+    return Beat(
+        held={(row.id, row.attempt) for row in rows},
+        cancelled={(row.id, row.attempt) for row in rows if row.cancel_requested_at is not None},
+    )
 
 
 async def leave(tx: Transaction, worker_id: UUID) -> None:

@@ -12,9 +12,10 @@ from shared.db import Database
 from shared.events import Turn
 from shared.feed import Publisher
 from shared.ids import new_id
+from shared.store.claims import claim
+from shared.store.endings import end_turn
 from shared.store.messages import add_message
 from shared.store.sequence import take_seqs
-from shared.store.turns import claim, end_turn
 from shared.store.workers import renew_lease
 
 CONVERSATIONS = "/api/chat/conversations"

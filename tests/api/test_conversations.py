@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from shared.db import Database
 from shared.feed import Feed
-from shared.store.messages import new_call, start_calls
+from shared.store.calls import new_call, start_calls
 from shared.store.sequence import take_seqs
 from tests.api.talk import (
     CONVERSATIONS,

@@ -11,9 +11,9 @@ import pytest
 from shared.db import Database, Transaction
 from shared.errors import LeaseLost
 from shared.events import Turn
-from shared.store.messages import new_call
+from shared.store.calls import new_call
+from shared.store.claims import Claim, claim, conversations_to_run
 from shared.store.tasks import create_task, list_tasks
-from shared.store.turns import Claim, claim, conversations_to_run
 from shared.store.workers import renew_lease
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
@@ -101,7 +101,7 @@ async def test_a_zombie_writes_nothing(desk: Desk, write: str) -> None:
         "calls_made": lambda: zombie.calls_made([call], {}),
         "call_done": lambda: toolbox.call(call.id, "create_task", '{"title": "twice"}'),
         "call_failed": lambda: toolbox.call(call.id, "create_task", "{}"),
-        "complete": lambda: zombie.complete("late", {}),
+        "complete": lambda: zombie.complete({}),
         "fail": lambda: zombie.fail(None),  # pyright: ignore[reportArgumentType]
     }
     with pytest.raises(LeaseLost):

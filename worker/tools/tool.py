@@ -1,22 +1,29 @@
 """What a tool is, and how the Agents SDK is shown one.
 
 A tool acts on our database in a transaction it is given, so that its effect and its result are
-committed together. The owner comes from the turn, never from what the model wrote.
+committed together: a call without a result had no effect. A tool that acts elsewhere can't
+promise that. The owner comes from the turn, never from what the model wrote.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
+import structlog
 from agents import FunctionTool
 from agents.tool_context import ToolContext
 
 from shared.db import Transaction
-from shared.errors import LeaseLost, ParleyError, RequestError
+from shared.errors import CancelRequested, LeaseLost, ParleyError, RequestError
+from shared.events import ToolCall
 from shared.text import sanitise
+from worker.steps import Step, reached
+
+log = structlog.get_logger()
 
 MAX_ARGUMENT_CHARS = 100_000
 
@@ -39,6 +46,27 @@ class Tool(msgspec.Struct, Generic[Arguments], frozen=True):
     """Takes the transaction, the owner and the arguments; raises ToolError before any effect."""
 
 
+class OutsideTool(msgspec.Struct, Generic[Arguments], frozen=True):
+    """Acts on something that isn't our database."""
+
+    name: str
+    description: str
+    arguments: type[Arguments]
+    run: Callable[[str, str, Arguments], Awaitable[Any]]
+    """Takes the owner, a key that is the same when the call is repeated, and the arguments."""
+    idempotent: bool = False
+    """Doing it twice with one key does it once: a call of unknown outcome is repeated."""
+
+
+AnyTool = Tool[Any] | OutsideTool[Any]
+OUTCOME_UNKNOWN = {
+    "error": {
+        "code": "outcome_unknown",
+        "message": "The call was begun and interrupted; whether it had an effect is not known.",
+    }
+}
+
+
 class CallRecorder(Protocol):
     """The part of the turn's recorder that a tool call needs."""
 
@@ -54,7 +82,7 @@ class Toolbox:
 
     def __init__(
         self,
-        tools: Sequence[Tool[Any]],
+        tools: Sequence[AnyTool],
         *,
         owner: str,
         recorder: CallRecorder,
@@ -77,9 +105,20 @@ class Toolbox:
         """Runs a call and commits its result; what goes wrong in the tool is a result too."""
         try:
             return await self._call(call_id, name, arguments)
-        except (LeaseLost, RequestError) as error:
+        except (LeaseLost, CancelRequested, RequestError) as error:
             self.broken = self.broken or error
             raise
+
+    async def resume(self, call: ToolCall) -> None:
+        """A call that an earlier attempt committed and that has no result.
+
+        On our database it had no effect and is run now. Elsewhere it may have had one.
+        """
+        tool = self._tools.get(call.tool_name)
+        if isinstance(tool, OutsideTool) and not tool.idempotent:
+            await self._recorder.call_failed(call.id, OUTCOME_UNKNOWN)
+            return
+        await self.call(call.id, call.tool_name, msgspec.json.encode(call.arguments))
 
     async def _call(self, call_id: str, name: str, arguments: bytes | str) -> Any:
         try:
@@ -87,22 +126,34 @@ class Toolbox:
             if tool is None:
                 raise ToolError("unknown_tool", "There is no such tool.")
             wanted = parse(tool, arguments)
+            if isinstance(tool, OutsideTool):
+                result = await self._limited(tool.run(self._owner, call_id, wanted))
+                return await self._recorder.call_done(call_id, partial(_known, result))
 
             async def effect(tx: Transaction) -> Any:
                 """The time limit ends before the commit: its outcome must be known."""
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        return await tool.run(tx, self._owner, wanted)
-                except TimeoutError:
-                    sentence = "The tool took too long and was stopped."
-                    raise ToolError("tool_timeout", sentence) from None
+                return await self._limited(tool.run(tx, self._owner, wanted))
 
             return await self._recorder.call_done(call_id, effect)
         except ToolError as error:
             await self._recorder.call_failed(call_id, error.result)
             return error.result
 
-    def _sdk_tool(self, tool: Tool[Any]) -> FunctionTool:
+    async def _limited(self, work: Awaitable[Any]) -> Any:
+        """Within the time limit. A tool that breaks is the tool's fault and not the turn's."""
+        await reached(Step.TOOL_STARTED)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await work
+        except ParleyError:
+            raise
+        except TimeoutError:
+            raise ToolError("tool_timeout", "The tool took too long and was stopped.") from None
+        except Exception as error:
+            log.warning("tool_failed", error=type(error).__name__)
+            raise ToolError("tool_failed", "The tool failed.") from None
+
+    def _sdk_tool(self, tool: AnyTool) -> FunctionTool:
         async def invoke(context: ToolContext[Any], arguments: str) -> str:
             result = await self.call(context.tool_call_id, tool.name, arguments)
             return msgspec.json.encode(result).decode()
@@ -116,7 +167,12 @@ class Toolbox:
         )
 
 
-def parse(tool: Tool[Any], arguments: bytes | str) -> Any:
+async def _known(result: Any, _: Transaction) -> Any:
+    """The effect of an outside tool on our database: its result is all there is."""
+    return result
+
+
+def parse(tool: AnyTool, arguments: bytes | str) -> Any:
     try:
         return msgspec.json.decode(arguments, type=tool.arguments)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -124,7 +180,7 @@ def parse(tool: Tool[Any], arguments: bytes | str) -> Any:
         raise ToolError("invalid_arguments", f"The arguments are not valid: {error}") from None
 
 
-def schema(tool: Tool[Any]) -> dict[str, Any]:
+def schema(tool: AnyTool) -> dict[str, Any]:
     """The arguments as a JSON schema of one level, as providers like it."""
     (found,), components = msgspec.json.schema_components([tool.arguments], ref_template="{name}")
     return components[found["$ref"]] if "$ref" in found else found
