@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.stand_in",
     "tests.fixtures.service",
     "tests.fixtures.turns",
+    "tests.fixtures.interruptions",
     "tests.fixtures.up",
     "tests.fixtures.http",
 ]

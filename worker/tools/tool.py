@@ -127,24 +127,24 @@ class Toolbox:
                 raise ToolError("unknown_tool", "There is no such tool.")
             wanted = parse(tool, arguments)
             if isinstance(tool, OutsideTool):
-                result = await self._limited(tool.run(self._owner, call_id, wanted))
+                result = await self._limited(partial(tool.run, self._owner, call_id, wanted))
                 return await self._recorder.call_done(call_id, partial(_known, result))
 
             async def effect(tx: Transaction) -> Any:
                 """The time limit ends before the commit: its outcome must be known."""
-                return await self._limited(tool.run(tx, self._owner, wanted))
+                return await self._limited(partial(tool.run, tx, self._owner, wanted))
 
             return await self._recorder.call_done(call_id, effect)
         except ToolError as error:
             await self._recorder.call_failed(call_id, error.result)
             return error.result
 
-    async def _limited(self, work: Awaitable[Any]) -> Any:
+    async def _limited(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Within the time limit. A tool that breaks is the tool's fault and not the turn's."""
         await reached(Step.TOOL_STARTED)
         try:
             async with asyncio.timeout(self._timeout):
-                return await work
+                return await work()
         except ParleyError:
             raise
         except TimeoutError:
