@@ -60,6 +60,21 @@ class LiveText(msgspec.Struct, frozen=True):
     text: str = ""
 
 
+# The text in flight is a head line, then the text: a further piece is an APPEND. What stands there
+# may be another's: with a newer base it is kept, with an older one it makes way. A piece without
+# anything to tell is the whole text.
+BASE_DIGITS = 20
+DROPPED = -1
+KEEP = f"""
+local kept = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
+local function base(head) return string.sub(head, 1, {BASE_DIGITS}) end
+if base(kept) > base(ARGV[1]) then return {DROPPED} end
+if ARGV[3] then redis.call('PUBLISH', KEYS[2], ARGV[3]) end
+if kept == ARGV[1] and ARGV[3] then return redis.call('APPEND', KEYS[1], ARGV[2]) end
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', {LIVE_TEXT_TTL_SECONDS})
+return #ARGV[1] + #ARGV[2]
+"""
+
 Told = Changes | Delta | Missed
 MISSED = Missed()
 _told = msgspec.json.Decoder(Changes | Delta)
@@ -80,6 +95,7 @@ class Publisher:
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
+        self._keep = redis.register_script(KEEP)
 
     async def changes(self, conversation_id: UUID, changes: Sequence[Change]) -> None:
         """Tells committed changes, in their order; text they put an end to is forgotten."""
@@ -101,31 +117,23 @@ class Publisher:
     async def delta(self, conversation_id: UUID, live: LiveText, offset: int) -> None:
         """Tells the text from `offset` on and keeps the whole of it for those who come later.
 
-        The value is a line that says what the text belongs to, then the text, so that a piece
-        costs an APPEND. When its length shows that Redis has lost it, it is written again.
+        When its length shows that Redis has lost some of it, it is written again. Text that
+        belongs to an older base than what is kept is dropped: its writer has lost the turn.
         """
         piece = live.text[offset:]
-        told = Delta(
-            live.base, MessageDelta(live.turn_id, live.message_id, live.attempt, offset, piece)
-        )
-        key = live_key(conversation_id)
+        delta = MessageDelta(live.turn_id, live.message_id, live.attempt, offset, piece)
+        told = msgspec.json.encode(Delta(live.base, delta))
         head = _head(live)
-        whole = len(head) + len(live.text.encode())
-        async with self._redis.pipeline(transaction=False) as pipe:
-            if offset == 0:
-                pipe.set(key, head + piece.encode(), ex=LIVE_TEXT_TTL_SECONDS)
-            else:
-                pipe.append(key, piece.encode())
-            pipe.publish(channel(conversation_id), msgspec.json.encode(told))
-            length = (await pipe.execute())[0]
-        if offset and length != whole:
-            await self._redis.set(key, head + live.text.encode(), ex=LIVE_TEXT_TTL_SECONDS)
+        keys = [live_key(conversation_id), channel(conversation_id)]
+        length = await self._keep(keys, [head, piece.encode(), told])
+        if length not in {DROPPED, len(head) + len(live.text.encode())}:
+            await self._keep(keys, [head, live.text.encode()])
 
 
 def _head(live: LiveText) -> bytes:
-    return msgspec.json.encode(LiveText(live.turn_id, live.message_id, live.attempt, live.base)) + (
-        b"\n"
-    )
+    """What the text belongs to, in one line that begins with the base in digits of one width."""
+    about = LiveText(live.turn_id, live.message_id, live.attempt, live.base)
+    return b"%0*d%s\n" % (BASE_DIGITS, live.base, msgspec.json.encode(about))
 
 
 class Subscription:
@@ -186,7 +194,7 @@ class Feed(Publisher):
                 value: bytes | None = await self._redis.get(live_key(conversation_id))
             if value is None:
                 return None
-            head, _, text = value.partition(b"\n")
+            head, _, text = value[BASE_DIGITS:].partition(b"\n")
             return msgspec.structs.replace(_live.decode(head), text=text.decode())
         except (*REDIS_ERRORS, msgspec.DecodeError, UnicodeDecodeError):
             return None

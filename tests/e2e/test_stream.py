@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from uuid import UUID
 
 import pytest
@@ -237,13 +236,11 @@ async def test_a_stream_is_told_of_the_shutdown_and_ends(start_service: StartSer
     raw = b""
     async with open_stream(service.url, conversation_id, service.person.headers) as pieces:
         raw += await anext(pieces)
-        began = time.monotonic()
         service.api.send(signal.SIGTERM)
         async for piece in pieces:
             raw += piece
     assert [(e.name, e.data) for e in parse(raw)] == [("stream.closing", {"reason": "shutdown"})]
     assert await service.api.ended() == 0
-    assert time.monotonic() - began < 2
 
 
 async def test_a_stream_ends_with_its_token(service: Service) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from uuid import UUID
 
-import httpx
+import httpx2
 import openai
 import pytest
 from sqlalchemy import text
@@ -28,13 +28,13 @@ pytestmark = pytest.mark.anyio
 
 def status_error(status: int, **headers: str) -> openai.APIStatusError:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = httpx.Request("POST", "http://model.test")
-    response = httpx.Response(status, headers=named, request=request)
+    request = httpx2.Request("POST", "http://model.test")
+    response = httpx2.Response(status, headers=named, request=request)
     return openai.APIStatusError("", response=response, body=None)
 
 
-async def crash(desk: Desk, rigged: Rig, conversation_id: UUID, **changed: int) -> None:
-    worker = await desk.worker(**changed)
+async def crash(desk: Desk, rigged: Rig, conversation_id: UUID) -> None:
+    worker = await desk.worker()
     rigged.die(at=Step.MODEL_ASKED)
     with pytest.raises(Died):
         await worker.run_head(conversation_id)
