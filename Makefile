@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 ARGS ?=
 PYTHON ?=
 
-.PHONY: help up test lint types contracts check lock venv runtime dev
+.PHONY: help up test lint types contracts check mutants lock venv runtime dev
 
 help:
 	@echo "make up         start everything     (ARGS='--port 8123 --data-dir /some/where')"
 	@echo "make test       run the tests        (ARGS='tests/unit -k name')"
 	@echo "make check      lint, types, import contracts and tests"
+	@echo "make mutants    break the code on purpose and see the tests notice"
 	@echo "make lock       resolve requirements.lock and requirements-dev.lock again"
 
 # exec: the signals of Ctrl-C and `kill` reach Parley itself.
@@ -32,6 +33,10 @@ contracts: dev
 	$(BIN)/lint-imports
 
 check: lint types contracts test
+
+# Breaks the code on purpose, line by line: each time a test must turn red.
+mutants: dev
+	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 lock: venv
 	$(UV) pip compile pyproject.toml --extra embedded --universal --generate-hashes -q -o requirements.lock

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
-from shared.db import Database, Transaction
+from shared.db import Transaction
 from shared.errors import LeaseLost
 from shared.events import Turn
 from shared.store.calls import new_call
 from shared.store.claims import Claim, claim, conversations_to_run
+from shared.store.endings import end_early
+from shared.store.sequence import lock_conversation
 from shared.store.tasks import create_task, list_tasks
-from shared.store.workers import renew_lease
+from tests.fixtures.interruptions import let_lease_run_out
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
 from worker.recorder import Recorder
@@ -25,17 +27,10 @@ from worker.turn import Turns
 
 pytestmark = pytest.mark.anyio
 
-GONE = timedelta(seconds=-1)
-
 
 async def take(desk: Desk, worker: Turns, conversation_id: UUID) -> Claim | None:
     async with desk.db.transaction() as tx:
         return await claim(tx, conversation_id, worker_id=worker.worker_id, model="test")
-
-
-async def let_lease_run_out(db: Database, worker: Turns) -> None:
-    async with db.transaction() as tx:
-        await renew_lease(tx, worker.worker_id, lease=GONE)
 
 
 async def claimed(desk: Desk) -> tuple[UUID, Turns, Claim]:
@@ -75,6 +70,28 @@ async def test_those_that_wait_move_up_when_the_first_begins(desk: Desk) -> None
     assert [turn.position for turn in moved] == [None, 1, 2, 3]
     assert [change.seq for change in taken.changes] == [turn.seq for turn in moved]
     assert [turn.seq - moved[0].seq for turn in moved] == [0, 1, 2, 3]
+
+
+async def test_a_claim_waits_for_whoever_changes_the_conversation(desk: Desk) -> None:
+    conversation_id = await desk.conversation()
+    first = await desk.say(conversation_id, "say first")
+    second = await desk.say(conversation_id, "say second")
+    worker = await desk.worker()
+
+    async def waits() -> bool:
+        async with desk.db.transaction() as tx:
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            return bool(await tx.scalar(text(waiting)))
+
+    async with desk.db.transaction() as tx:
+        await lock_conversation(tx, conversation_id)
+        claiming = asyncio.create_task(take(desk, worker, conversation_id))
+        await until(waits)
+        await end_early(tx, first, "cancelled")
+    taken = await claiming
+    assert taken is not None
+    assert taken.turn.id == second.id
+    assert (await desk.turn(first.id)).status == "cancelled"
 
 
 async def test_a_completed_turn_is_never_claimed_again(desk: Desk) -> None:
