@@ -84,6 +84,33 @@ async def test_a_zombie_changes_nothing(desk: Desk, rigged: Rig, step: Step) -> 
     assert await rows(desk, conversation_id) == before
 
 
+@pytest.mark.parametrize("step", [step for step in Step if step not in ENDED])
+async def test_a_zombie_changes_nothing_while_its_successor_is_at_work(
+    desk: Desk, rigged: Rig, step: Step
+) -> None:
+    """Then the turn runs, and only the attempt tells the two apart."""
+    conversation_id = await desk.conversation()
+    turn = await desk.say(conversation_id, ASKED)
+    first, second = await desk.worker(), await desk.worker()
+    rigged.freeze(at=step)
+    zombie = asyncio.create_task(first.run_head(conversation_id))
+    await until(rigged.reached.is_set)
+    await let_lease_run_out(desk.db, first)
+    await end_idle_transactions(desk.db)
+    successor_rig = Rig()
+    successor_rig.freeze(at=Step.MODEL_ANSWERED)
+    successor = asyncio.create_task(second.run_all(conversation_id))
+    await until(successor_rig.reached.is_set)
+    before = await rows(desk, conversation_id)
+    rigged.released.set()
+    with suppress(RequestError):  # its connection is gone
+        await zombie
+    assert await rows(desk, conversation_id) == before
+    successor_rig.released.set()
+    await successor
+    await expect_done_once(desk, conversation_id, turn.id)
+
+
 async def test_what_a_later_attempt_reads_is_what_the_first_one_wrote(
     desk: Desk, rigged: Rig, stand_in: StandIn
 ) -> None:
