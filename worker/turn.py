@@ -36,6 +36,7 @@ log = structlog.get_logger()
 SHORT_PAUSE_SECONDS = 2.0
 """A pause is waited for in place up to this; after a longer one the sweep finds the turn."""
 AWAY_SECONDS = 1.0
+FORGOTTEN_AFTER_SECONDS = 1.0
 
 Held = tuple[UUID, int]
 
@@ -71,7 +72,7 @@ class Turns:
         """The one turn that others may have died of; no second one is run beside it."""
         self._lost: set[Held] = set()
         self._cancelled: set[Held] = set()
-        self._orphans: set[Held] = set()
+        self._orphans: dict[Held, float] = {}
 
     @property
     def held(self) -> set[Held]:
@@ -95,16 +96,18 @@ class Turns:
             self._running[held].cancel()
 
     def forgotten(self, held: set[Held]) -> set[Held]:
-        """Turns that the rows say we hold, now and at the last look, and that we don't run.
+        """Turns that the rows have said we hold for a while now, and that we don't run.
 
         A claim whose commit was lost on its way back to us, or a turn that could not be given
         back while Postgres was away: our own heartbeat would keep them from everybody. One look
         is not enough, for a claim is in the rows a moment before it is here.
         """
+        now = time.monotonic()
         orphans = held - self._running.keys()
-        found = orphans & self._orphans
-        self._orphans = orphans - found
-        return found
+        self._orphans = {orphan: self._orphans.get(orphan, now) for orphan in orphans}
+        return {
+            orphan for orphan in orphans if now - self._orphans[orphan] >= FORGOTTEN_AFTER_SECONDS
+        }
 
     async def run_all(self, conversation_id: UUID) -> None:
         """Runs the head turn, then rings for the next; without Redis it goes on by itself."""
