@@ -55,7 +55,7 @@ async def heartbeat(db: Database, feed: Feed, settings: Settings, turns: Turns) 
 
 
 class Sweep:
-    """Looks into Postgres every second or so, jittered, and runs what nobody runs."""
+    """Looks into Postgres every second or sooner, and runs what nobody runs."""
 
     def __init__(self, db: Database, settings: Settings, turns: Turns) -> None:
         self._db = db
@@ -66,7 +66,8 @@ class Sweep:
     async def run(self) -> None:
         """Until cancelled; the turns it began go on, see `tasks`."""
         while True:
-            await asyncio.sleep(self._settings.parley_sweep_seconds * random.uniform(0.5, 1.5))  # noqa: S311
+            # Jittered downwards, so that the setting is the longest anybody waits.
+            await asyncio.sleep(self._settings.parley_sweep_seconds * random.uniform(0.5, 1.0))  # noqa: S311
             try:
                 await self._once()
             except RequestError as error:
