@@ -19,7 +19,7 @@ from shared.feed import LiveText, Publisher
 from shared.ids import new_id
 from shared.jobs import Jobs
 from shared.redis import REDIS_ERRORS
-from shared.store import conversations, endings, messages, turns
+from shared.store import conversations, endings, idempotency, messages, turns
 from shared.store.claims import holder_of
 from shared.store.sequence import lock_conversation, take_seqs
 
@@ -181,6 +181,7 @@ async def delete_conversation(
     for turn in reversed(await turns.active_turns(tx, conversation_id)):
         holders.append(await holder_of(tx, turn.id))
         changes += await endings.end_early(tx, turn, "cancelled")
+    await idempotency.forget_answers(tx, conversation_id)
     deleted = await conversations.delete_conversation(tx, conversation_id, owner=owner)
     holder = next(filter(None, holders), None)
     tx.after_commit(partial(_tell, feed, conversation_id, [*changes, deleted], holder=holder))

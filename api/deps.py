@@ -10,6 +10,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import PathParameter
 
 from api.auth import Principal
+from api.idempotency import Once, provide_once
 from api.request import JsonRequest
 from shared.db import Database
 from shared.feed import Feed
@@ -22,6 +23,7 @@ Ring = NamedDependency[Jobs]
 Live = NamedDependency[Feed]
 Configured = NamedDependency[Settings]
 Redis = NamedDependency[ArqRedis]
+Repeatable = NamedDependency[Once]
 ConversationId = Annotated[UUID, PathParameter(description="The conversation.")]
 TurnId = Annotated[UUID, PathParameter(description="The turn.")]
 
@@ -33,10 +35,13 @@ def provide_principal(request: JsonRequest) -> Principal:
 
 
 def dependencies(**parts: Any) -> dict[str, Provide]:
-    """Each part under its name, and the principal of the request."""
+    """Each part under its name, the principal of the request, and `once` for what may repeat."""
 
     def constant(value: Any) -> Provide:
         return Provide(lambda: value, sync_to_thread=False)
 
     given = {name: constant(value) for name, value in parts.items()}
-    return given | {"principal": Provide(provide_principal, sync_to_thread=False)}
+    return given | {
+        "principal": Provide(provide_principal, sync_to_thread=False),
+        "once": Provide(provide_once, sync_to_thread=False),
+    }

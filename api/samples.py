@@ -25,6 +25,7 @@ _TURN_ID = UUID("019caf3e-3311-7d08-9f52-61c0a4e7b3d2")
 _USER_MESSAGE_ID = UUID("019caf3e-3310-7c44-8a6e-93b17f20c5e1")
 _CALL_MESSAGE_ID = UUID("019caf3e-3a02-7b10-8d3c-2f9e61d4a7b8")
 _CALL_ID = f"call_{_CALL_MESSAGE_ID.hex}"
+KEY = "0f5c1d8e-9a41-4b7e-8d0a-3c2f6b1e7a95"
 
 
 def _at(seconds: float) -> datetime:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import assert_never
 
@@ -29,7 +32,7 @@ from cli.transcript import (
 from cli.views import ToolNotes, make_view
 from shared.events import Turn
 
-HELP = "/new starts a new conversation, /quit or Ctrl-D ends, Ctrl-C leaves an answer"
+HELP = "/new starts a new conversation, /quit or Ctrl-D ends, Ctrl-C cancels an answer"
 
 
 def chat(
@@ -41,6 +44,9 @@ def chat(
         talk = Talk(server, conversation)
         try:
             return talk.loop() if text is None else talk.turn(text)
+        except KeyboardInterrupt:
+            tell("Left")
+            return False
         finally:
             if talk.conversation_id:
                 tell(f"To go on: parley chat --conversation {talk.conversation_id}")
@@ -82,15 +88,23 @@ class Talk:
         turn = self._server.say(self.conversation_id, text).turn
         follower = self._server.follow(self.conversation_id, self._cursor)
         try:
-            ended = Showing(turn, follower).until_over()
-        except KeyboardInterrupt:
-            tell("Left: the answer goes on without you")
-            return False
+            with on_interrupt(lambda: self._cancel(turn)):
+                ended = Showing(turn, follower).until_over()
         finally:
             self._cursor = follower.cursor.partition(":")[0]
         if ended.status != "completed":
             complain(ended.error.message if ended.error else f"The answer was {ended.status}")
         return ended.status == "completed"
+
+    def _cancel(self, turn: Turn) -> None:
+        """Only asks: the stream tells how the turn ended."""
+        tell("Cancelling … (Ctrl-C again leaves)")
+        try:
+            self._server.cancel(turn)
+        except ServerError as error:
+            complain(str(error))
+        except RuntimeError:
+            pass  # the client was closed: we have left
 
     def _find_cursor(self) -> None:
         if not self.conversation_id:
@@ -154,6 +168,25 @@ class Showing:
         if turn.status == "queued" and turn.position and turn.position > 1:
             tell(f"Waiting: {turn.position - 1} before this one")
         self._turn = turn
+
+
+@contextmanager
+def on_interrupt(act: Callable[[], None]) -> Generator[None]:
+    """Within it the first Ctrl-C starts `act` and nothing else; the second one interrupts.
+
+    `act` runs beside what goes on, so that no event is lost halfway to the screen. Nobody waits for
+    its thread.
+    """
+
+    def handle(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=act, daemon=True).start()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def ask() -> str | None:

@@ -106,6 +106,38 @@ def chat(
     raise typer.Exit(0 if completed else 1)
 
 
+@app.command()
+def verify(
+    turns: Annotated[int, typer.Option(min=1, help="Messages that clients say.")] = 200,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Repeat as many until this time is over.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed: the same faults and words.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=16)] = 3,
+    apis: Annotated[int, typer.Option(min=1, max=8)] = 2,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where the scratch directory is made.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report to this file too.")] = None,
+    keep: Annotated[bool, typer.Option(help="Keep logs and database, also of a success.")] = False,
+    storm: Annotated[bool, typer.Option(help="The storm of faults.")] = True,
+    steps: Annotated[bool, typer.Option(help="The table of steps.")] = True,
+) -> None:
+    """Prove on this machine that no fault loses, repeats or reorders anything.
+
+    Starts a service of its own with a stand-in model, kills and freezes its processes while clients
+    chat, and checks what came of it. Exits with 1 if anything was violated.
+    """
+    from cli.verify.command import Wanted
+    from cli.verify.command import verify as run_verify
+    from cli.verify.storm import Options
+
+    options = Options(seed, turns, seconds, workers, apis)
+    with told_plainly():
+        good = run_verify(Wanted(options, storm, steps, data_dir, report, keep))
+    raise typer.Exit(0 if good else 1)
+
+
 @contextmanager
 def told_plainly() -> Generator[None]:
     """An expected failure is one sentence on stderr and exit code 1."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any, Self
+from uuid import uuid4
 
 import httpx
 import msgspec
@@ -29,14 +30,12 @@ from shared.events import (
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 CONVERSATIONS = "/api/chat/conversations"
+TURNS = "/api/chat/turns"
 SILENCE_SECONDS = 40.0  # the server says something every 15
 GIVE_UP_SECONDS = 60.0
 PATIENCE_SECONDS = 15.0
 BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
-UNCERTAIN = (
-    "The connection broke, and whether your message arrived is not known: "
-    "look at the conversation before you say it again"
-)
+UNCERTAIN = "Whether it arrived is not known: look before you say it again"
 LOCAL = ("://127.", "://localhost", "://[::1]")
 
 KINDS: dict[str, type[Event]] = {
@@ -78,40 +77,40 @@ class Server:
         self._client.close()
 
     def create_conversation(self) -> Conversation:
-        return msgspec.json.decode(self._send("POST", CONVERSATIONS, json={}), type=Conversation)
+        return msgspec.json.decode(self._post(CONVERSATIONS, json={}), type=Conversation)
 
     def conversation(self, conversation_id: str) -> Conversation:
         body = self._send("GET", f"{CONVERSATIONS}/{conversation_id}")
         return msgspec.json.decode(body, type=Conversation)
 
     def say(self, conversation_id: str, content: str) -> Accepted:
-        """Sent once: what may have arrived is never sent again, or it would be said twice."""
-        body = self._send(
-            "POST",
-            f"{CONVERSATIONS}/{conversation_id}/messages",
-            once=True,
-            json={"content": content},
-        )
-        return msgspec.json.decode(body, type=Accepted)
+        path = f"{CONVERSATIONS}/{conversation_id}/messages"
+        return msgspec.json.decode(self._post(path, json={"content": content}), type=Accepted)
+
+    def cancel(self, turn: Turn) -> Turn:
+        """As it is then: the end may come later, and be another."""
+        return msgspec.json.decode(self._post(f"{TURNS}/{turn.id}/cancel"), type=Turn)
 
     def follow(self, conversation_id: str, since: str) -> Follower:
         return Follower(self._client, f"{CONVERSATIONS}/{conversation_id}/events", since)
 
-    def _send(self, method: str, path: str, *, once: bool = False, **options: Any) -> bytes:
-        """With patience: a service that restarts is no reason to lose what was typed.
+    def _post(self, path: str, **options: Any) -> bytes:
+        """However often it is sent, it is done once: the key tells that it is the same."""
+        return self._send("POST", path, headers={"Idempotency-Key": str(uuid4())}, **options)
 
-        With `once` only what never left this machine is tried again.
-        """
-        pauses, deadline = iter(BACKOFF), time.monotonic() + PATIENCE_SECONDS
+    def _send(self, method: str, path: str, **options: Any) -> bytes:
+        """With patience: a service that restarts is no reason to lose what was typed."""
+        pauses, deadline, arrived = iter(BACKOFF), time.monotonic() + PATIENCE_SECONDS, False
         while True:
             try:
                 answer = self._client.request(method, path, **options)
                 raise_for_problem(answer)
             except (httpx.TransportError, ConnectionLostError) as error:
-                if once and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-                    raise ServerError(UNCERTAIN) from None
+                arrived |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 if time.monotonic() > deadline:
-                    raise ServerError(f"{self._client.base_url} does not answer: {error}") from None
+                    doubt = f". {UNCERTAIN}" if arrived and method == "POST" else ""
+                    message = f"{self._client.base_url} does not answer: {error}{doubt}"
+                    raise ServerError(message) from None
                 if (pause := next(pauses, BACKOFF[-1])) == BACKOFF[-1]:
                     tell(f"Waiting for {self._client.base_url} …")
                 time.sleep(pause)

@@ -7,7 +7,7 @@ ParleyError
     ├── InvalidRequest · InvalidCursor · CursorAhead · BodyTooLarge · UnsupportedMediaType
     ├── Unauthorized
     ├── NotFound · MethodNotAllowed
-    ├── ConversationBusy · TurnNotRetryable
+    ├── ConversationBusy · TurnNotRetryable · IdempotencyKeyReused
     └── Unavailable
 """
 
@@ -111,6 +111,12 @@ class UnsupportedMediaType(RequestError):
     status = 415
     code = "unsupported_media_type"
     title = "The body must be application/json"
+
+
+class IdempotencyKeyReused(RequestError):
+    status = 422
+    code = "idempotency_key_reused"
+    title = "The Idempotency-Key was used for another request"
 
 
 class Unavailable(RequestError):

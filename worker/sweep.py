@@ -16,6 +16,7 @@ from shared.errors import RequestError
 from shared.feed import Feed
 from shared.settings import Settings
 from shared.store.claims import conversations_to_run, give_back
+from shared.store.idempotency import forget_old
 from shared.store.workers import forget_dead, renew_lease
 from worker.turn import Turns
 
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 
 HEARTBEATS_PER_LEASE = 3
 AWAY_SECONDS = 0.5
+ROUNDS_BETWEEN_TIDYING = 60
 
 
 async def renew(db: Database, settings: Settings, turns: Turns) -> None:
@@ -62,6 +64,7 @@ class Sweep:
         self._settings = settings
         self._turns = turns
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rounds = 0
 
     async def run(self) -> None:
         """Until cancelled; the turns it began go on, see `tasks`."""
@@ -78,14 +81,23 @@ class Sweep:
         return set(self._tasks)
 
     async def _once(self) -> None:
+        if self._rounds % ROUNDS_BETWEEN_TIDYING == 0:
+            await self._tidy()
+        self._rounds += 1
         async with self._db.transaction() as tx:
-            await forget_dead(tx)
             found = await conversations_to_run(tx, limit=self._turns.free)
         for conversation_id in found:
             log.info("turn_swept", conversation_id=str(conversation_id))
             task = asyncio.create_task(self._turns.run_all(conversation_id))
             self._tasks.add(task)
             task.add_done_callback(self._done)
+
+    async def _tidy(self) -> None:
+        """Forgets what nobody will ask for again."""
+        async with self._db.transaction() as tx:
+            await forget_dead(tx)
+        async with self._db.transaction() as tx:
+            await forget_old(tx)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -9,7 +9,7 @@ from litestar.enums import HttpMethod
 from litestar.params import QueryParameter
 
 from api import actions
-from api.deps import ConversationId, Db, Live, Owned
+from api.deps import ConversationId, Db, Live, Owned, Repeatable
 from api.openapi import body, described, problems
 from api.samples import CONVERSATION
 from api.wire import (
@@ -19,8 +19,10 @@ from api.wire import (
     conversation_cursor,
     parse_conversation_cursor,
 )
+from shared.db import Transaction
 from shared.errors import (
     BodyTooLarge,
+    IdempotencyKeyReused,
     InvalidCursor,
     InvalidRequest,
     NotFound,
@@ -45,18 +47,21 @@ _BODY_PROBLEMS = (InvalidRequest, BodyTooLarge, UnsupportedMediaType)
     description="A title that is given stays. Without one it is the date, and from the first "
     "message on that message's first 50 characters.",
     responses=described({201: ("The new conversation.", Conversation, CONVERSATION)})
-    | problems(*_BODY_PROBLEMS),
+    | problems(*_BODY_PROBLEMS, NotFound, IdempotencyKeyReused),
 )
 async def begin(
     principal: Owned,
-    db: Db,
+    once: Repeatable,
     data: Annotated[
         NewConversation | None, body("A title, or nothing.", NewConversation("Holiday plans"))
     ] = None,
 ) -> Conversation:
-    title = data.title if data is not None else None
-    async with db.transaction() as tx:
-        return await create_conversation(tx, owner=principal.owner, title=title)
+    asked = data or NewConversation()
+
+    async def act(tx: Transaction) -> Conversation:
+        return await create_conversation(tx, owner=principal.owner, title=asked.title)
+
+    return await once(asked, Conversation, act)
 
 
 @get(

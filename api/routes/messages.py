@@ -10,17 +10,18 @@ from litestar import Response, Router, get, post
 from litestar.params import QueryParameter
 
 from api.actions import submit_message
-from api.deps import ConversationId, Db, Live, Owned, Ring
+from api.deps import ConversationId, Db, Live, Owned, Repeatable, Ring
 from api.history import changes_since, newest_page
 from api.openapi import body, described, problems
 from api.samples import MESSAGES, SUBMITTED, SUBMITTED_AND_ANSWERED
 from api.wait import wait_for_answer, wait_until
 from api.wire import Messages, NewMessage, Submitted, parse_seq, parse_since
-from shared.db import Database
+from shared.db import Database, Transaction
 from shared.errors import (
     BodyTooLarge,
     ConversationBusy,
     CursorAhead,
+    IdempotencyKeyReused,
     InvalidCursor,
     InvalidRequest,
     NotFound,
@@ -75,7 +76,10 @@ _LOCATION = "`Location` names the turn."
             ),
         }
     )
-    | problems(InvalidRequest, NotFound, ConversationBusy, BodyTooLarge, UnsupportedMediaType),
+    | problems(
+        *(InvalidRequest, NotFound, ConversationBusy, BodyTooLarge, UnsupportedMediaType),
+        IdempotencyKeyReused,
+    ),
 )
 async def submit(
     conversation_id: ConversationId,
@@ -83,12 +87,14 @@ async def submit(
     db: Db,
     feed: Live,
     jobs: Ring,
+    once: Repeatable,
     data: Annotated[NewMessage, body("What to say.", NewMessage("What is on my list today?"))],
     wait: Wait = 0.0,
 ) -> Response[Submitted]:
     # Asked for before the transaction: no lock is held while Redis thinks.
     live = await feed.live_text(conversation_id) if data.on_busy == "interrupt" else None
-    async with db.transaction() as tx:
+
+    async def act(tx: Transaction) -> Submitted:
         submitted = await submit_message(
             tx,
             jobs=jobs,
@@ -99,8 +105,11 @@ async def submit(
             on_busy=data.on_busy,
             live=live,
         )
-    if submitted is None:
-        raise NotFound
+        if submitted is None:
+            raise NotFound
+        return submitted
+
+    submitted = await once(data, Submitted, act)
     if wait:
         submitted = await wait_for_answer(
             submitted, db=db, feed=feed, owner=principal.owner, seconds=wait

@@ -8,6 +8,11 @@ What it answers stands in the last user message, so that a test reads in one pla
     call NAME {JSON}    a tool call; several lines make several calls in one answer;
                         after the results, says "Done: " and the results
     again {JSON}…       like `call`, one call an answer, for several model calls in one turn
+    then …              a line behind `call` or `again`: what to do after the results instead
+    flaky KIND N …      fails the first N requests for this message, then does the rest: 429
+                        (with Retry-After), 500, 503, cut (ends in the middle), stall (the same
+                        after a silence), reset (the connection breaks), hang (no headers for a
+                        while, then 504), garbage, html, error
     status N            an HTTP error
     hang                accepts the request and never answers
     stall TEXT          the text, then silence
@@ -19,7 +24,9 @@ What it answers stands in the last user message, so that a test reads in one pla
     raw JSON            the JSON string as it stands, in pieces of one UTF-16 unit
     recall              says back every user message it was sent
 
-Run it with `python -m cli.verify.stand_in PORT`. `GET /requests` shows what it was asked.
+A history that a strict provider would refuse is answered 400. Run it with
+`python -m cli.verify.stand_in PORT`. `GET /requests` shows what it was asked lately,
+`GET /verdict` counts all of it and names what was wrong.
 """
 
 from __future__ import annotations
@@ -28,6 +35,7 @@ import asyncio
 import json
 import re
 import sys
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -37,16 +45,52 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-WORD = re.compile(r"\S+\s*|\s+")
+from cli.verify import directives
+from cli.verify.stand_in_protocol import (
+    calls,
+    delta,
+    end,
+    error_event,
+    last_user,
+    problems_of,
+    results_since_user,
+    text,
+    utf16,
+)
 
-requests: list[dict[str, Any]] = []
+WORD = re.compile(r"\S+\s*|\s+")
+SILENCE_SECONDS = 4.0
+REMEMBERED = 2000
+
+requests: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
 gate = asyncio.Event()
+heard: Counter[str] = Counter()
+failed: Counter[str] = Counter()
+faults: Counter[str] = Counter()
+tally: Counter[str] = Counter()
+invalid: list[str] = []
+answering: Counter[str] = Counter()
+"""`now`: answers that somebody is still listening to."""
 
 
 async def completions(request: Request) -> Response:
     body: dict[str, Any] = await request.json()
+    messages: list[dict[str, Any]] = body["messages"]
     requests.append(body)
-    asked = last_user(body["messages"])
+    tally["requests"] += 1
+    heard.update(str(m.get("content")) for m in messages if m.get("role") == "user")
+    asked = last_user(messages)
+    if problems := problems_of(messages):
+        invalid.extend(f"{problem}, asked: {asked[:80]}" for problem in problems)
+        return JSONResponse({"error": {"message": "invalid history"}}, status_code=400)
+    results = results_since_user(messages)
+    asked = directives.due(asked, len(results))
+    while (fault := directives.flaky(asked)) is not None:
+        if failed[asked] < fault.tries:
+            failed[asked] += 1
+            faults[fault.kind] += 1
+            return await fail(fault)
+        asked = fault.rest
     verb, _, rest = asked.partition(" ")
     match verb:
         case "status":
@@ -54,21 +98,55 @@ async def completions(request: Request) -> Response:
         case "hang":
             await asyncio.Event().wait()
         case "html":
-            return HTMLResponse("<html><body>not an API</body></html>")
+            return page()
         case _:
             pass
-    stream = answer(body, asked, verb, rest)
-    return StreamingResponse(stream, media_type="text/event-stream")
+    return streamed(answer(messages, asked, verb, rest, results))
 
 
-async def answer(body: dict[str, Any], asked: str, verb: str, rest: str) -> AsyncIterator[str]:
-    results = results_since_user(body["messages"])
+async def fail(fault: directives.Flaky) -> Response:
+    match fault.kind:
+        case "429" | "500" | "503":
+            headers = {"Retry-After": "1"} if fault.kind == "429" else {}
+            refused = {"error": {"message": "secret detail"}}
+            return JSONResponse(refused, status_code=int(fault.kind), headers=headers)
+        case "hang":
+            await asyncio.sleep(SILENCE_SECONDS)
+            return JSONResponse({"error": {"message": "secret detail"}}, status_code=504)
+        case "html":
+            return page()
+        case _:
+            return streamed(broken(fault.kind, directives.final_text(fault.rest) or "So"))
+
+
+async def broken(kind: str, said: str) -> AsyncIterator[str]:
+    """The beginning of an answer, and no end."""
+    pieces = WORD.findall(said)
+    for word in pieces[: len(pieces) // 2]:
+        yield text(word)
+        await asyncio.sleep(0)
+    match kind:
+        case "garbage":
+            yield "data: {not json\n\n"
+        case "error":
+            yield error_event()
+        case "stall":
+            await asyncio.sleep(SILENCE_SECONDS)
+        case "reset":
+            raise ConnectionAbortedError("in the middle of an answer, on purpose")
+        case _:
+            pass
+
+
+async def answer(
+    messages: list[dict[str, Any]], asked: str, verb: str, rest: str, results: list[str]
+) -> AsyncIterator[str]:
     match verb:
         case "call" if not results:
-            yield calls(re.findall(r"^call (\w+) (.*)$", asked, re.MULTILINE))
+            yield calls(directives.calls(asked))
             yield end("tool_calls")
-        case "again" if len(results) < len(steps := re.findall(r"again (\w+) (\{[^}]*\})", asked)):
-            yield text(f"Step {len(results) + 1}. ")
+        case "again" if len(results) < len(steps := directives.steps(asked)):
+            yield text(directives.step_text(len(results) + 1))
             yield calls([steps[len(results)]])
             yield end("tool_calls")
         case "call" | "again":
@@ -92,7 +170,7 @@ async def answer(body: dict[str, Any], asked: str, verb: str, rest: str) -> Asyn
         case "garbage":
             yield "data: {not json\n\n"
         case "error":
-            yield line({"error": {"message": "secret detail", "code": 500}})
+            yield error_event()
         case "empty":
             yield end("stop")
         case "refuse":
@@ -108,8 +186,8 @@ async def answer(body: dict[str, Any], asked: str, verb: str, rest: str) -> Asyn
                 yield text(unit)
             yield end("stop")
         case "recall":
-            heard = [m["content"] for m in body["messages"] if m["role"] == "user"]
-            async for chunk in words(" | ".join(map(str, heard))):
+            said = [str(m["content"]) for m in messages if m["role"] == "user"]
+            async for chunk in words(" | ".join(said)):
                 yield chunk
         case "say":
             async for chunk in words(rest):
@@ -126,73 +204,38 @@ async def words(said: str, pause: float = 0.0) -> AsyncIterator[str]:
     yield end("stop")
 
 
-def text(piece: str) -> str:
-    return delta({"content": piece})
+def streamed(pieces: AsyncIterator[str]) -> Response:
+    return StreamingResponse(counted(pieces), media_type="text/event-stream")
 
 
-def calls(asked: list[tuple[str, str]]) -> str:
-    """All calls carry the ids that lazy providers give: the same in every answer."""
-    return delta(
-        {
-            "tool_calls": [
-                {
-                    "index": index,
-                    "id": f"call_{index}",
-                    "type": "function",
-                    "function": {"name": name, "arguments": arguments},
-                }
-                for index, (name, arguments) in enumerate(asked)
-            ]
-        }
-    )
+async def counted(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+    answering["now"] += 1
+    try:
+        async for piece in pieces:
+            yield piece
+    finally:
+        answering["now"] -= 1
 
 
-def delta(change: dict[str, Any]) -> str:
-    return line(chunk([{"index": 0, "delta": change, "finish_reason": None}]))
-
-
-def end(reason: str) -> str:
-    usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
-    last = chunk([{"index": 0, "delta": {}, "finish_reason": reason}])
-    return line(last) + line(chunk([]) | {"usage": usage}) + "data: [DONE]\n\n"
-
-
-def chunk(choices: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "stand-in",
-        "choices": choices,
-    }
-
-
-def line(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data)}\n\n"
-
-
-def utf16(said: str) -> list[str]:
-    """One piece a UTF-16 unit: emoji come apart into lone surrogates."""
-    data = said.encode("utf-16-be", "surrogatepass")
-    return [chr(int.from_bytes(data[i : i + 2])) for i in range(0, len(data), 2)]
-
-
-def last_user(messages: list[dict[str, Any]]) -> str:
-    return next((str(m["content"]) for m in reversed(messages) if m["role"] == "user"), "")
-
-
-def results_since_user(messages: list[dict[str, Any]]) -> list[str]:
-    found: list[str] = []
-    for message in reversed(messages):
-        if message["role"] == "user":
-            break
-        if message["role"] == "tool":
-            found.insert(0, str(message["content"]))
-    return found
+def page() -> Response:
+    return HTMLResponse("<html><body>not an API</body></html>")
 
 
 async def shown(_: Request) -> Response:
-    return JSONResponse(requests)
+    return JSONResponse(list(requests))
+
+
+async def verdict(_: Request) -> Response:
+    """Everything since the start: how often each user message was heard, and what was wrong."""
+    return JSONResponse(
+        {
+            "requests": tally["requests"],
+            "faults": dict(faults),
+            "invalid": invalid,
+            "heard": dict(heard),
+            "answering": answering["now"],
+        }
+    )
 
 
 async def open_gate(_: Request) -> Response:
@@ -201,7 +244,8 @@ async def open_gate(_: Request) -> Response:
 
 
 async def reset(_: Request) -> Response:
-    requests.clear()
+    for kept in (requests, heard, failed, faults, tally, invalid):
+        kept.clear()
     gate.clear()
     return JSONResponse({})
 
@@ -214,6 +258,7 @@ app = Starlette(
     routes=[
         Route("/health", health),
         Route("/requests", shown),
+        Route("/verdict", verdict),
         Route("/gate/open", open_gate, methods=["POST"]),
         Route("/reset", reset, methods=["POST"]),
         Route("/v1/chat/completions", completions, methods=["POST"]),
@@ -225,6 +270,6 @@ if __name__ == "__main__":
         app,
         host="127.0.0.1",
         port=int(sys.argv[1]),
-        log_level="warning",
+        log_level="critical",  # `reset` is an error to the server, and wanted
         timeout_graceful_shutdown=1,
     )

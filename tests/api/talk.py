@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from httpx import AsyncClient, Response
+from sqlalchemy import text
 
 from shared.db import Database
 from shared.events import Turn
@@ -17,6 +18,7 @@ from shared.store.endings import end_turn
 from shared.store.messages import add_message
 from shared.store.sequence import take_seqs
 from shared.store.workers import renew_lease
+from tests.fixtures.waiting import until
 
 CONVERSATIONS = "/api/chat/conversations"
 Json = dict[str, Any]
@@ -43,6 +45,17 @@ async def say(client: AsyncClient, conversation: Json | str, content: str) -> Js
     return answer.json()
 
 
+def keyed(key: str = "k") -> dict[str, str]:
+    return {"Idempotency-Key": key}
+
+
+async def say_once(
+    client: AsyncClient, conversation: Json, content: str = "hello", key: str = "k", **more: Any
+) -> Response:
+    path = messages_of(conversation)
+    return await client.post(path, json={"content": content}, headers=keyed(key), **more)
+
+
 async def get(client: AsyncClient, path: str, **params: Any) -> Json:
     answer = await client.get(path, params=params)
     assert answer.status_code == 200, answer.text
@@ -60,6 +73,29 @@ def expect_problem(answer: Response, status: int, code: str) -> Json:
     assert problem["detail"]
     assert problem.keys() <= {"type", "title", "status", "detail", "code", "errors"}
     return problem
+
+
+def expect_same(again: Response, first: Response) -> None:
+    """Byte for byte."""
+    assert again.status_code == first.status_code
+    assert again.content == first.content
+    assert again.headers.get("location") == first.headers.get("location")
+
+
+async def some_wait(db: Database, count: int = 1) -> None:
+    """Until that many transactions wait for a lock."""
+
+    async def look() -> bool:
+        async with db.snapshot() as tx:
+            found = await tx.scalar(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity "
+                    "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                )
+            )
+        return found >= count
+
+    await until(look)
 
 
 async def claim_turn(db: Database, feed: Publisher, conversation_id: str) -> Turn:

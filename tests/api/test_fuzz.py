@@ -58,6 +58,7 @@ async def test_no_body_query_or_header_makes_the_server_fail(
         await client.get(f"{CONVERSATIONS}/{quote(query, safe='')}"),
         await client.get(CONVERSATIONS, headers={b"Authorization": header}),
         await client.post(CONVERSATIONS, content=body, headers={b"Content-Type": header}),
+        await client.post(CONVERSATIONS, headers={b"Idempotency-Key": header}),
     ]
     for answer in answers:
         assert answer.status_code < 500, (answer.request, body, query, header)

@@ -8,7 +8,8 @@ from httpx import AsyncClient
 from jsonschema import Draft202012Validator
 from litestar import Litestar
 
-from tests.api.talk import get
+from api.samples import KEY
+from tests.api.talk import CONVERSATIONS, get, messages_of
 from tests.api.test_auth import OPEN, routes
 
 pytestmark = pytest.mark.anyio
@@ -86,6 +87,25 @@ async def test_the_token_is_part_of_the_description(client: AsyncClient) -> None
     assert document["security"] == [{"BearerAuth": []}]
     scheme = document["components"]["securitySchemes"]["BearerAuth"]
     assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
+
+
+async def test_what_makes_something_takes_an_idempotency_key(client: AsyncClient) -> None:
+    makers: set[str] = set()
+    for method, path, operation in await operations(client):
+        parameters = {found["name"]: found for found in operation.get("parameters", ())}
+        if "Idempotency-Key" not in parameters:
+            continue
+        assert method == "POST"
+        makers.add(path)
+        key = parameters["Idempotency-Key"]
+        assert (key["in"], key["required"]) == ("header", False)
+        assert key["description"]
+        assert [example["value"] for example in key["examples"].values()] == [KEY]
+        assert (
+            "idempotency_key_reused"
+            in operation["responses"]["422"]["content"][PROBLEM]["examples"]
+        )
+    assert makers == {CONVERSATIONS, messages_of("{conversation_id}")}
 
 
 async def test_the_page_needs_nothing_from_elsewhere(client: AsyncClient) -> None:

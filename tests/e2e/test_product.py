@@ -18,7 +18,7 @@ import pytest
 
 from tests.fixtures.sse import Reader, listen, parse
 from tests.fixtures.stand_in import StandIn
-from tests.fixtures.up import Up, parley
+from tests.fixtures.up import COMMAND, Up, parley
 from tests.fixtures.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -33,19 +33,8 @@ def headers_of(up: Up, user: str = "alice") -> dict[str, str]:
 
 async def test_the_curls_of_the_readme_work(running: Up, stand_in: StandIn) -> None:
     assert not stand_in.requests
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (script,) = [block for block in blocks if "curl" in block]
-    url = await running.ready()
-    script = script.replace("http://127.0.0.1:8000", url).replace("--max-time 10", "--max-time 2")
-    script = script.replace(".venv/bin/parley token", '"$PARLEY" token --data-dir "$DATA"')
-    done = await asyncio.to_thread(
-        subprocess.run,
-        ["bash", "-c", script],
-        capture_output=True,
-        cwd=ROOT,
-        env=os.environ | {"PARLEY": str(parley_command()), "DATA": str(running.data.root)},
-        check=False,
-    )
+    script = readme_script("curl").replace("http://127.0.0.1:8000", await running.ready())
+    done = await run_script(running, script.replace("--max-time 10", "--max-time 2"))
     accepted, _, rest = done.stdout.partition(b": connected")
     stream, _, polled = rest.rpartition(b"\n\n")
     assert json.loads(accepted)["turn"]["status"] == "queued"
@@ -55,8 +44,41 @@ async def test_the_curls_of_the_readme_work(running: Up, stand_in: StandIn) -> N
     assert [m["role"] for m in json.loads(polled)["messages"]] == ["user", "assistant"]
 
 
-def parley_command() -> Path:
-    return Path(sys.executable).with_name("parley")
+async def test_the_answer_that_the_readme_kills_arrives(running: Up, stand_in: StandIn) -> None:
+    """The model stands still after the first word until the workers were killed."""
+    script = readme_script("kill -9")
+    question = re.search(r'chat "(.*?)"', script)
+    assert question is not None
+    script = script.replace(question[1], "gated First then the rest")
+    before = {name: running.pid(name) for name in ("worker-1", "worker-2")}
+    running_it = asyncio.create_task(run_script(running, script))
+    await until(lambda: all(running.pid(name) != pid for name, pid in before.items()), seconds=30)
+    stand_in.open_gate()
+    done = await running_it
+    assert done.stdout.decode() == "First \nFirst then the rest\n"
+    assert "the answer starts again" in done.stderr.decode()
+
+
+def readme_script(sign: str) -> str:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (script,) = [block for block in blocks if sign in block]
+    return script
+
+
+async def run_script(up: Up, script: str) -> subprocess.CompletedProcess[bytes]:
+    """As a newcomer pastes it, but on the data directory and with the Parley of the tests."""
+    command = re.sub(
+        r"\.venv/bin/parley (\w+)", r'"$PYTHON" -m cli.main \1 --data-dir "$DATA"', script
+    )
+    return await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-c", command.replace(".parley/", '"$DATA"/')],
+        capture_output=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHON": sys.executable, "DATA": str(up.data.root)},
+        check=False,
+        timeout=90,
+    )
 
 
 @pytest.mark.parametrize("killed", ["worker-1 worker-2", "redis", "postgres", "api"])
@@ -126,3 +148,34 @@ async def test_chat_tells_of_a_failure_and_ends_with_one(running: Up) -> None:
     done = running.say("status 500")
     assert done.returncode == 1
     assert "unavailable" in done.stdout + done.stderr
+
+
+async def test_chat_goes_on_where_the_api_was_killed(running: Up, stand_in: StandIn) -> None:
+    await running.ready()
+    chat = await asyncio.create_subprocess_exec(
+        *(*COMMAND, "chat", "gated First then the rest", "--data-dir", str(running.data.root)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert chat.stdout is not None
+    async with asyncio.timeout(60):
+        assert await chat.stdout.readexactly(6) == b"First "
+        before = running.pid("api")
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: running.pid("api") != before)
+        stand_in.open_gate()
+        rest, _ = await chat.communicate()
+    assert rest == b"then the rest\n"
+    assert chat.returncode == 0
+
+
+async def test_what_is_said_while_the_api_restarts_is_said_once(running: Up) -> None:
+    url, headers = await running.ready(), headers_of(running, "developer")
+    os.kill(running.pid("api"), signal.SIGKILL)
+    done = await asyncio.to_thread(running.say, "say hello")
+    assert done.stdout == "hello\n", done.stderr
+    found = re.search(r"--conversation (\S+)", done.stderr)
+    assert found is not None
+    async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+        path = f"/api/chat/conversations/{found[1]}/messages"
+        history = (await client.get(path)).json()["messages"]
+    assert [message["content"] for message in history] == ["say hello", "hello"]

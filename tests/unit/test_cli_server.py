@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from uuid import UUID
 
+import msgspec
 import pytest
 
+from api.samples import CONVERSATION, SUBMITTED, TURN
 from cli.errors import ServerError
-from cli.server import Server
+from cli.server import CONVERSATIONS, TURNS, Server
 from shared.events import MessageDelta, StreamClosing
 
 TEXT = "Hello there"
@@ -23,6 +26,9 @@ class Cutting(BaseHTTPRequestHandler):
 
     cursors: list[str]
     said: list[str]
+    keys: list[str]
+    bodies: list[bytes]
+    faults: list[int]
     status = 200
 
     def do_GET(self) -> None:
@@ -47,11 +53,20 @@ class Cutting(BaseHTTPRequestHandler):
         )
 
     def do_POST(self) -> None:
-        """Takes what is said and dies before it says so."""
+        """Takes what is said; a fault of 0 is to die before it says so."""
         self.said.append(self.path)
-        if self.status != 200:
-            self.answer(self.status, "application/problem+json", '{"detail":"Away"}')
+        self.keys.append(self.headers["Idempotency-Key"])
+        self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
         self.close_connection = True
+        match self.faults.pop(0) if self.faults else None:
+            case None:
+                kind = self.path.rsplit("/", 1)[-1]
+                made = {"messages": SUBMITTED, "cancel": TURN}.get(kind, CONVERSATION)
+                self.answer(200, "application/json", msgspec.json.encode(made).decode())
+            case 0:
+                pass
+            case status:
+                self.answer(status, "application/problem+json", '{"detail":"Away"}')
 
     def answer(self, status: int, kind: str, body: str) -> None:
         self.send_response(status)
@@ -65,7 +80,8 @@ class Cutting(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def handler() -> type[Cutting]:
-    return type("Handler", (Cutting,), {"cursors": [], "said": []})
+    lists = ("cursors", "said", "keys", "bodies", "faults")
+    return type("Handler", (Cutting,), {name: [] for name in lists})
 
 
 @pytest.fixture
@@ -113,11 +129,57 @@ def test_a_refusal_is_told_in_the_servers_words(server: Server, handler: type[Cu
         next(server.follow("1", "7").events())
 
 
-@pytest.mark.parametrize("status", [200, 503])
-def test_a_message_that_may_have_arrived_is_not_said_twice(
-    server: Server, handler: type[Cutting], status: int
+@pytest.mark.parametrize("fault", [0, 503, 500, 429])
+def test_what_may_have_arrived_is_sent_again_under_the_same_key(
+    server: Server, handler: type[Cutting], fault: int
 ) -> None:
-    handler.status = status
+    handler.faults = [fault, fault]
+    assert server.say("1", "Hello").message == SUBMITTED.message
+    handler.faults = [fault]
+    assert server.say("1", "Hello").turn == SUBMITTED.turn
+    first, second = handler.keys[:3], handler.keys[3:]
+    assert len(set(first)) == len(set(second)) == 1
+    assert len({*first, *second, None}) == 3
+    assert handler.bodies == [b'{"content":"Hello"}'] * 5
+
+
+def test_every_post_has_a_key(server: Server, handler: type[Cutting]) -> None:
+    assert server.create_conversation() == CONVERSATION
+    server.say("1", "Hello")
+    assert server.cancel(TURN) == TURN
+    assert handler.said == [
+        CONVERSATIONS,
+        f"{CONVERSATIONS}/1/messages",
+        f"{TURNS}/{TURN.id}/cancel",
+    ]
+    assert len({*handler.keys, None}) == 4
+
+
+def test_what_was_refused_is_not_sent_again(server: Server, handler: type[Cutting]) -> None:
+    handler.faults = [422]
+    with pytest.raises(ServerError, match="Away"):
+        server.say("1", "Hello")
+    assert len(handler.keys) == 1
+
+
+def test_after_some_time_it_is_told_that_the_message_may_have_arrived(
+    server: Server, handler: type[Cutting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.server.PATIENCE_SECONDS", 0.05)
+    handler.faults = [0] * 10
     with pytest.raises(ServerError, match="not known"):
         server.say("1", "Hello")
-    assert len(handler.said) == 1
+    assert len(set(handler.keys)) == 1
+
+
+def test_what_never_arrived_is_in_no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.server.PATIENCE_SECONDS", 0.05)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with (
+            Server(address, "token") as server,
+            pytest.raises(ServerError, match="does not answer") as told,
+        ):
+            server.say("1", "Hello")
+    assert "not known" not in str(told.value)
