@@ -15,9 +15,9 @@ from api.wire import OnBusy, Submitted
 from shared.db import Transaction
 from shared.errors import TurnNotRetryable
 from shared.events import TERMINAL, Change, Conversation, MessageCreated, Turn, TurnUpdated
-from shared.feed import LiveText, Publisher
 from shared.ids import new_id
 from shared.jobs import Jobs
+from shared.publisher import LiveText, Publisher
 from shared.redis import REDIS_ERRORS
 from shared.store import conversations, endings, idempotency, messages, turns
 from shared.store.claims import holder_of

@@ -11,7 +11,7 @@ from api.wire import OnBusy
 from shared.db import Transaction
 from shared.errors import ConversationBusy
 from shared.events import Change, Turn
-from shared.feed import LiveText
+from shared.publisher import LiveText
 from shared.store import endings
 from shared.store.claims import holder_of
 from shared.store.turns import active_turns

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from shared.events import Change, ConversationUpdated, Event, MessageDelta, TurnUpdated, moves_base
-from shared.feed import Delta, LiveText
+from shared.publisher import Delta, LiveText
 from shared.store.replay import Replay
 
 

@@ -15,7 +15,7 @@ from shared.settings import load_settings
 
 log = structlog.get_logger()
 
-GRACE_SECONDS = 3
+GRACE_SECONDS = 8
 
 
 def main() -> int:

@@ -7,9 +7,10 @@ the subscription and is sorted out by its numbers (`follower.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 import anyio
@@ -20,14 +21,17 @@ from api.follower import BehindError, Cursor, Follower
 from shared.db import Database
 from shared.errors import NotFound, Unavailable
 from shared.events import ClosingReason, Event, StreamClosing
-from shared.feed import MISSED, Changes, Delta, Feed, Missed, Subscription, Told
-from shared.store.replay import replay
+from shared.feed import Feed, Subscription
+from shared.publisher import MISSED, Changes, Delta, Missed, Told
+from shared.store.replay import Replay, replay
 
 RETRY_MS = 2000
-PAGE = 500
+PAGE = 100
 ACTIVE_TICK_SECONDS = 1.0
 IDLE_TICK_SECONDS = 10.0
 CATCH_UP_TRIES = 3
+
+T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
 
@@ -36,18 +40,28 @@ class EventStream:
     """One viewer of one conversation."""
 
     def __init__(
-        self, *, db: Database, feed: Feed, conversation_id: UUID, owner: str, cursor: Cursor
+        self,
+        *,
+        db: Database,
+        feed: Feed,
+        conversation_id: UUID,
+        owner: str,
+        cursor: Cursor,
+        shutdown: anyio.Event,
     ) -> None:
+        self._shutdown = shutdown
         self._db = db
         self._feed = feed
         self._conversation_id = conversation_id
         self._owner = owner
         self._follower = Follower(cursor)
+        self._behind = True
+        """There may be rows that Postgres has not shown us yet."""
 
     @property
     def tick(self) -> float:
         """Seconds of silence after which the rows are read: Redis may be gone without a word."""
-        busy = self._follower.active or not self._feed.healthy
+        busy = self._behind or self._follower.active or not self._feed.healthy
         return ACTIVE_TICK_SECONDS if busy else IDLE_TICK_SECONDS
 
     async def catch_up(self) -> AsyncGenerator[ServerSentEvent, None]:
@@ -76,21 +90,38 @@ class EventStream:
             return
 
     async def _rows(self) -> AsyncGenerator[ServerSentEvent, None]:
-        complete = False
-        while not complete:
-            async with self._db.snapshot() as tx:
-                found = await replay(
-                    tx,
-                    self._conversation_id,
-                    owner=self._owner,
-                    since=self._follower.cursor.seq,
-                    limit=PAGE,
-                )
+        self._behind = True
+        while self._behind:
+            found = await self._unless_closing(self._look())
             if found is None:
                 raise NotFound
             for told in self._follower.on_replay(found):
                 yield encode(*told)
-            complete = found.complete
+            self._behind = not found.complete
+
+    async def _look(self) -> Replay | None:
+        async with self._db.look() as tx:
+            return await replay(
+                tx,
+                self._conversation_id,
+                owner=self._owner,
+                since=self._follower.cursor.seq,
+                limit=PAGE,
+            )
+
+    async def _unless_closing(self, work: Coroutine[Any, Any, T]) -> T:
+        """Postgres may be away for longer than the server has left. Raises Unavailable then."""
+        closing = asyncio.create_task(self._shutdown.wait())
+        working = asyncio.create_task(work)
+        try:
+            await asyncio.wait({closing, working}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise Unavailable
+            return working.result()
+        finally:
+            working.cancel()
+            closing.cancel()
+            await asyncio.gather(working, closing, return_exceptions=True)
 
     async def follow(self, told: list[Told]) -> AsyncGenerator[ServerSentEvent, None]:
         """What the feed told; whatever is missing before it is read from the rows first."""
@@ -128,21 +159,33 @@ async def event_stream(
     lifetime: float,
     shutdown: anyio.Event,
 ) -> AsyncGenerator[ServerSentEvent, None]:
-    """Ends by itself after `lifetime` seconds, at the token's expiry, on deletion or shutdown."""
+    """Ends by itself after `lifetime` seconds, at the token's expiry, on deletion or shutdown, and
+    where the viewer is too slow to be told everything live: it comes again and reads the rows. One
+    that takes nothing at all can't be told anything; it is cut off (`routes/events.py`).
+    """
     yield ServerSentEvent(comment="connected", retry=RETRY_MS, sep="\n")
     loop = asyncio.get_running_loop()
     token_left = (expires_at - datetime.now(UTC)).total_seconds()
     reason: ClosingReason = "lifetime" if lifetime < token_left else "unauthorized"
     deadline = loop.time() + min(lifetime, token_left)
     stream = EventStream(
-        db=db, feed=feed, conversation_id=conversation_id, owner=owner, cursor=cursor
+        db=db,
+        feed=feed,
+        conversation_id=conversation_id,
+        owner=owner,
+        cursor=cursor,
+        shutdown=shutdown,
     )
     async with feed.subscribe(conversation_id) as viewer, waking(viewer, shutdown):
         try:
             async for event in stream.catch_up():
                 yield event
             while (left := deadline - loop.time()) > 0 and not shutdown.is_set():
-                async for event in stream.follow(await viewer.wait(min(stream.tick, left))):
+                told = await viewer.wait(min(stream.tick, left))
+                if viewer.too_slow:
+                    reason = "slow"
+                    break
+                async for event in stream.follow(told):
                     yield event
         except NotFound:
             reason = "deleted"

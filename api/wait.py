@@ -14,7 +14,8 @@ from api.wire import Submitted
 from shared.db import Database
 from shared.errors import NotFound
 from shared.events import TERMINAL
-from shared.feed import Delta, Feed, Subscription
+from shared.feed import Feed, Subscription
+from shared.publisher import Delta
 from shared.store.messages import last_answer
 from shared.store.turns import find_turn
 

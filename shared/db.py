@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Executable, make_url
+from sqlalchemy import Executable, event, make_url
 from sqlalchemy.engine import CursorResult, Row
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -21,6 +22,9 @@ log = structlog.get_logger()
 
 AfterCommit = Callable[[], Awaitable[object]]
 
+WAIT_SECONDS = 2.0
+# Of the connections, for those who only look whether there is news.
+SHARE_OF_VIEWERS = 0.3
 # Postgres ends what hangs: a forgotten transaction must not hold a conversation's lock.
 SERVER_SETTINGS = {
     "application_name": "parley",
@@ -29,6 +33,10 @@ SERVER_SETTINGS = {
     # Less than a lease: whoever takes over from a frozen worker finds the lock free.
     "idle_in_transaction_session_timeout": "5000",
 }
+LIMIT_TRANSACTIONS = (
+    "SELECT set_config('transaction_timeout', '5500', false) "
+    "WHERE current_setting('server_version_num')::int >= 170000"
+)
 # SQLSTATE classes that speak of the server or the connection and not of the statement:
 # connection exceptions, lost races, insufficient resources, busy locks, operator intervention.
 UNAVAILABLE_CLASSES = ("08", "40", "53", "55", "57")
@@ -74,11 +82,14 @@ class Transaction:
 class Database:
     def __init__(self, settings: Settings) -> None:
         self.engine = create_engine(settings)
+        connections = settings.database_pool_size + settings.database_max_overflow
+        self._places = asyncio.Semaphore(connections)
+        self._viewers = asyncio.Semaphore(max(1, int(connections * SHARE_OF_VIEWERS)))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction]:
         """Commits at the end of the block, or rolls back if it raises."""
-        async with available(), self.engine.begin() as connection:
+        async with available(), self._place(), self.engine.begin() as connection:
             tx = Transaction(connection)
             yield tx
         await tx.committed()
@@ -86,11 +97,29 @@ class Database:
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Transaction]:
         """A read-only transaction in which every statement sees the same state."""
-        async with available(), self.engine.connect() as connection:
+        async with available(), self._place(), self.engine.connect() as connection:
             await connection.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
             yield Transaction(connection)
+
+    @asynccontextmanager
+    async def look(self) -> AsyncGenerator[Transaction]:
+        """A snapshot for a viewer, who may have to wait for others: thousands of them, when Redis
+        is away and all look at the rows, must leave connections for those who change something.
+        """
+        async with self._viewers, self.snapshot() as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncGenerator[None]:
+        """Connections go to those who asked first: the pool serves newcomers before them."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self._places.acquire()
+        try:
+            yield
+        finally:
+            self._places.release()
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -104,10 +133,19 @@ async def available() -> AsyncGenerator[None]:
     except (OSError, PoolTimeoutError, DisconnectionError) as error:
         raise Unavailable() from error
     except DBAPIError as error:
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        if error.connection_invalidated or state.startswith(UNAVAILABLE_CLASSES):
+        if error.connection_invalidated or _is_absence(error):
             raise Unavailable() from error
         raise
+
+
+def _is_absence(error: DBAPIError) -> bool:
+    """Whether it speaks of the server or the connection and not of the statement."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state:
+        return state.startswith(UNAVAILABLE_CLASSES)
+    # The driver's own: a connection that is closed under a statement, unless it is a value that
+    # it can't send.
+    return not isinstance(error.orig.__cause__ if error.orig else None, ValueError)
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -119,17 +157,30 @@ def sqlalchemy_url(url: str) -> str:
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         sqlalchemy_url(settings.database_url.get_secret_value()),
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_max_overflow,
-        pool_timeout=2,
+        pool_timeout=WAIT_SECONDS,
         pool_pre_ping=True,
         hide_parameters=True,
         json_serializer=_json,
         json_deserializer=msgspec.json.decode,
         connect_args={"server_settings": SERVER_SETTINGS, "timeout": 5},
     )
+    event.listen(engine.sync_engine, "connect", _limit_transactions)
+    return engine
+
+
+def _limit_transactions(connection: Any, _: object) -> None:
+    """A worker that is frozen while Postgres waits for the rest of its statement isn't idle to it.
+
+    Only `transaction_timeout` ends that, which Postgres has from version 17 on.
+    """
+    cursor = connection.cursor()
+    cursor.execute(LIMIT_TRANSACTIONS)
+    cursor.close()
+    connection.commit()
 
 
 def _json(value: object) -> str:

@@ -1,8 +1,4 @@
-"""The live feed: what was committed, and the text being streamed, told through Redis.
-
-Nothing here is needed to be right, only to be quick: a reader that misses something reads the
-rows. One connection a process listens for however many viewers.
-"""
+"""The live feed as its viewers hear it: one connection a process listens for all of them."""
 
 # redis-py leaves the arguments of its commands and the messages of a subscription untyped.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -18,122 +14,24 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from arq.connections import ArqRedis
 from redis.asyncio.client import PubSub
 
-from shared.events import Change, MessageDelta, moves_base
-from shared.redis import REDIS_ERRORS
+from shared.events import Change
+from shared.publisher import MISSED, Changes, Delta, LiveText, Publisher, Told, channel, live_key
+from shared.redis import REDIS_ERRORS, Redis
 
 log = structlog.get_logger()
 
-PUBLISH_TIMEOUT_SECONDS = 0.5
 SUBSCRIBE_TIMEOUT_SECONDS = 0.5
 SILENCE_SECONDS = 2.0
 RECONNECT_SECONDS = 0.3
-LIVE_TEXT_TTL_SECONDS = 900
 MAX_BACKLOG = 2000
 HEARTBEAT_CHANNEL = b"parley:feed"
+# redis-py stumbles over a subscription whose connection is being closed under it.
+SUBSCRIPTION_ERRORS = (*REDIS_ERRORS, RuntimeError, AttributeError)
 
-
-class Changes(msgspec.Struct, frozen=True, tag="changes"):
-    changes: list[Change]
-
-
-class Delta(msgspec.Struct, frozen=True, tag="delta"):
-    """`base` is the seq of the last change the text stands on (`events.moves_base`)."""
-
-    base: int
-    delta: MessageDelta
-
-
-class Missed(msgspec.Struct, frozen=True, tag="missed"):
-    """Something may have been lost: read the rows."""
-
-
-class LiveText(msgspec.Struct, frozen=True):
-    """The text of the message being streamed, as far as it is known."""
-
-    turn_id: UUID
-    message_id: UUID
-    attempt: int
-    base: int
-    text: str = ""
-
-
-# The text in flight is a head line, then the text: a further piece is an APPEND. What stands there
-# may be another's: with a newer base it is kept, with an older one it makes way. A piece without
-# anything to tell is the whole text.
-BASE_DIGITS = 20
-DROPPED = -1
-KEEP = f"""
-local kept = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
-local function base(head) return string.sub(head, 1, {BASE_DIGITS}) end
-if base(kept) > base(ARGV[1]) then return {DROPPED} end
-if ARGV[3] then redis.call('PUBLISH', KEYS[2], ARGV[3]) end
-if kept == ARGV[1] and ARGV[3] then return redis.call('APPEND', KEYS[1], ARGV[2]) end
-redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', {LIVE_TEXT_TTL_SECONDS})
-return #ARGV[1] + #ARGV[2]
-"""
-
-Told = Changes | Delta | Missed
-MISSED = Missed()
 _told = msgspec.json.Decoder(Changes | Delta)
 _live = msgspec.json.Decoder(LiveText)
-
-
-def channel(about: UUID) -> bytes:
-    """Of a conversation, or of a worker."""
-    return f"parley:feed:{about}".encode()
-
-
-def live_key(conversation_id: UUID) -> str:
-    return f"parley:live:{conversation_id}"
-
-
-class Publisher:
-    """The writing half. Raises Redis' errors; callers decide what they are worth."""
-
-    def __init__(self, redis: ArqRedis) -> None:
-        self._redis = redis
-        self._keep = redis.register_script(KEEP)
-
-    async def changes(self, conversation_id: UUID, changes: Sequence[Change]) -> None:
-        """Tells committed changes, in their order; text they put an end to is forgotten."""
-        payload = msgspec.json.encode(Changes(list(changes)))
-        async with (
-            asyncio.timeout(PUBLISH_TIMEOUT_SECONDS),
-            self._redis.pipeline(transaction=False) as pipe,
-        ):
-            if any(moves_base(change) for change in changes):
-                pipe.delete(live_key(conversation_id))
-            pipe.publish(channel(conversation_id), payload)
-            await pipe.execute()
-
-    async def nudge(self, worker_id: UUID) -> None:
-        """Tells a worker to look at its turns now; its next heartbeat would."""
-        async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
-            await self._redis.publish(channel(worker_id), msgspec.json.encode(Changes([])))
-
-    async def delta(self, conversation_id: UUID, live: LiveText, offset: int) -> None:
-        """Tells the text from `offset` on and keeps the whole of it for those who come later.
-
-        When its length shows that Redis has lost some of it, it is written again. Text that
-        belongs to an older base than what is kept is dropped: its writer has lost the turn.
-        """
-        piece = live.text[offset:]
-        delta = MessageDelta(live.turn_id, live.message_id, live.attempt, offset, piece)
-        told = msgspec.json.encode(Delta(live.base, delta))
-        head = _head(live)
-        keys = [live_key(conversation_id), channel(conversation_id)]
-        length = await self._keep(keys, [head, piece.encode(), told])
-        if length not in {DROPPED, len(head) + len(live.text.encode())}:
-            await self._keep(keys, [head, live.text.encode()])
-
-
-def _head(live: LiveText) -> bytes:
-    """What the text belongs to, in one line that begins with the base in digits of one width."""
-    about = LiveText(live.turn_id, live.message_id, live.attempt, live.base)
-    return b"%0*d%s\n" % (BASE_DIGITS, live.base, msgspec.json.encode(about))
 
 
 class Subscription:
@@ -142,10 +40,13 @@ class Subscription:
     def __init__(self) -> None:
         self._told: deque[Told] = deque()
         self._woken = asyncio.Event()
+        self.too_slow = False
+        """More was told than anybody keeps for it."""
 
     def put(self, told: Told) -> None:
         if len(self._told) >= MAX_BACKLOG:
             self._told.clear()
+            self.too_slow = True
             told = MISSED
         self._told.append(told)
         self._woken.set()
@@ -164,13 +65,21 @@ class Subscription:
 class Feed(Publisher):
     """The reading half as well: `listen()` must be running."""
 
-    def __init__(self, redis: ArqRedis) -> None:
+    def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
         self._viewers: dict[bytes, set[Subscription]] = {}
         self._confirmed: dict[bytes, asyncio.Event] = {}
         self._pubsub: PubSub | None = None
         self.healthy = False
         """False while Redis is away: then viewers look at the rows more often."""
+
+    async def changes(self, conversation_id: UUID, changes: Sequence[Change]) -> None:
+        """What Redis doesn't take, our own viewers read in the rows."""
+        try:
+            await super().changes(conversation_id, changes)
+        except BaseException:
+            self._tell_viewers(channel(conversation_id), MISSED)
+            raise
 
     @asynccontextmanager
     async def subscribe(self, about: UUID) -> AsyncGenerator[Subscription]:
@@ -190,7 +99,7 @@ class Feed(Publisher):
     async def live_text(self, conversation_id: UUID) -> LiveText | None:
         """The text in flight; None if there is none or Redis can't tell."""
         try:
-            async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+            async with self._redis.promptly():
                 value: bytes | None = await self._redis.get(live_key(conversation_id))
             if value is None:
                 return None
@@ -207,15 +116,26 @@ class Feed(Publisher):
             except REDIS_ERRORS as error:
                 log.warning("feed_lost", error=type(error).__name__)
             finally:
-                self.healthy = False
+                self._lost()
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _lost(self) -> None:
+        """Who waits for the feed begins to look at the rows: told once, they go on alone."""
+        was_healthy, self.healthy = self.healthy, False
+        if was_healthy:
+            for name in self._viewers:
+                self._tell_viewers(name, MISSED)
 
     async def _listen_once(self) -> None:
         pubsub = self._redis.pubsub()
+        known: set[bytes] = set()
         try:
-            for name in self._viewers:
-                self._confirmed.setdefault(name, asyncio.Event()).set()
-            await pubsub.subscribe(HEARTBEAT_CHANNEL, *self._viewers)
+            # Whoever comes while we connect is subscribed before anybody else may use `_pubsub`.
+            while new := {HEARTBEAT_CHANNEL, *self._viewers} - known:
+                for name in new - {HEARTBEAT_CHANNEL}:
+                    self._confirmed.setdefault(name, asyncio.Event()).set()
+                await pubsub.subscribe(*new)
+                known |= new
             self._pubsub = pubsub
             await self._read(pubsub)
         finally:
@@ -250,19 +170,20 @@ class Feed(Publisher):
             return
         confirmed = self._confirmed.setdefault(name, asyncio.Event())
         if confirmed.is_set():
-            for viewer in self._viewers.get(name, ()):
-                viewer.put(MISSED)
+            self._tell_viewers(name, MISSED)
         confirmed.set()
 
     def _tell(self, name: bytes, payload: bytes) -> None:
-        viewers = self._viewers.get(name)
-        if not viewers:
+        if name not in self._viewers:
             return
         try:
             told: Told = _told.decode(payload)
         except msgspec.DecodeError:
             told = MISSED
-        for viewer in viewers:
+        self._tell_viewers(name, told)
+
+    def _tell_viewers(self, name: bytes, told: Told) -> None:
+        for viewer in self._viewers.get(name, ()):
             viewer.put(told)
 
     async def _join(self, name: bytes) -> None:
@@ -271,7 +192,7 @@ class Feed(Publisher):
         confirmed = self._confirmed.setdefault(name, asyncio.Event())
         if confirmed.is_set():
             return
-        with suppress(*REDIS_ERRORS):
+        with suppress(*SUBSCRIPTION_ERRORS):
             async with asyncio.timeout(SUBSCRIBE_TIMEOUT_SECONDS):
                 await self._pubsub.subscribe(name)
                 await confirmed.wait()
@@ -284,6 +205,6 @@ class Feed(Publisher):
         self._viewers.pop(name, None)
         self._confirmed.pop(name, None)
         if self._pubsub is not None:
-            with suppress(*REDIS_ERRORS):
+            with suppress(*SUBSCRIPTION_ERRORS):
                 async with asyncio.timeout(SUBSCRIBE_TIMEOUT_SECONDS):
                     await self._pubsub.unsubscribe(name)

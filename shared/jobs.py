@@ -6,30 +6,27 @@ rang for. The arguments are ids only.
 
 from __future__ import annotations
 
-import asyncio
 from uuid import UUID
 
 import structlog
-from arq.connections import ArqRedis
 
-from shared.redis import QUEUE, REDIS_ERRORS
+from shared.redis import QUEUE, REDIS_ERRORS, Redis
 
 log = structlog.get_logger()
 
 RING = "ring"
 BELL = "parley:bell"
-RING_TIMEOUT_SECONDS = 0.5
 MAX_UNHEARD = 1000
 
 
 class Jobs:
-    def __init__(self, redis: ArqRedis) -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def ring(self, conversation_id: UUID) -> bool:
         """True if Redis took it. Never raises, and never takes longer than half a second."""
         try:
-            async with asyncio.timeout(RING_TIMEOUT_SECONDS):
+            async with self._redis.promptly():
                 await self._redis.enqueue_job(RING, str(conversation_id), _queue_name=QUEUE)
                 await self._wake_one()
         except REDIS_ERRORS as error:

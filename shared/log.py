@@ -41,3 +41,5 @@ def configure_logging(settings: Settings, *, process: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    # A connection that can't be closed in good order is replaced; its traceback helps nobody.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)

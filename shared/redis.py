@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -12,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.settings import Settings
 
@@ -20,6 +24,36 @@ REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 SOCKET_TIMEOUT_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 1.0
 CANCEL_AGAIN_SECONDS = 0.1
+# Less than the half second that a request has for all it tells (`api/actions.py`).
+PROMPT_SECONDS = 0.4
+AWAY_SECONDS = 1.0
+
+
+class Redis(ArqRedis):
+    """The one client of a process."""
+
+    _away_until = 0.0
+
+    @asynccontextmanager
+    async def promptly(self) -> AsyncGenerator[None]:
+        """Half a second at most for what may as well fail; raises one of REDIS_ERRORS.
+
+        While Redis is away one caller a second finds out whether it still is. The others fail at
+        once: a turn of many steps must not wait at each of them. An error that Redis itself
+        answers is no absence.
+        """
+        now = time.monotonic()
+        if now < self._away_until:
+            raise RedisConnectionError("Redis was away a moment ago")
+        if self._away_until:
+            self._away_until = now + AWAY_SECONDS
+        try:
+            async with asyncio.timeout(PROMPT_SECONDS):
+                yield
+        except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError):
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            raise
+        self._away_until = 0.0
 
 
 def serialize_job(job: dict[str, Any]) -> bytes:
@@ -32,7 +66,7 @@ def deserialize_job(data: bytes) -> dict[str, Any]:
     return job
 
 
-def connect_redis(settings: Settings) -> ArqRedis:
+def connect_redis(settings: Settings) -> Redis:
     """Connects lazily. A connection that Redis closed meanwhile is replaced once, at once."""
     pool: ConnectionPool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
         settings.redis_url.get_secret_value(),
@@ -42,7 +76,7 @@ def connect_redis(settings: Settings) -> ArqRedis:
         retry_on_error=[RedisConnectionError],
         max_connections=100,
     )
-    return ArqRedis(
+    return Redis(
         pool_or_conn=pool,
         default_queue_name=QUEUE,
         job_serializer=serialize_job,

@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.processes",
     "tests.fixtures.stand_in",
     "tests.fixtures.service",
+    "tests.fixtures.fragile",
     "tests.fixtures.turns",
     "tests.fixtures.interruptions",
     "tests.fixtures.up",

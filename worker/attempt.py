@@ -14,7 +14,7 @@ from shared.errors import CancelRequested, LeaseLost, RequestError
 from shared.events import Message
 from shared.feed import Feed
 from shared.settings import Settings
-from shared.store.claims import Claim
+from shared.store.claims import Claim, is_cancelled
 from shared.store.messages import load_conversation_context
 from worker.agent import RUN_CONFIG, ChosenModel, build_agent
 from worker.failures import AttemptsExhausted, TurnTimeout, failure_of
@@ -102,11 +102,16 @@ class Attempt:
             self._context = None
 
     async def _read(self) -> list[TResponseInputItem]:
-        """The history as it is now: the rows are what the model reads, each time it is asked."""
+        """The history as it is now: the rows are what the model reads, each time it is asked.
+
+        Raises LeaseLost or CancelRequested: then there is nothing more to ask.
+        """
         turn = self._claimed.turn
         messages, self._context = self._context, None
         if messages is None:
             async with self._db.snapshot() as tx:
+                if await is_cancelled(tx, turn):
+                    raise CancelRequested
                 messages = await load_conversation_context(
                     tx, turn.conversation_id, order=self._claimed.order
                 )

@@ -13,13 +13,13 @@ from uuid import UUID
 import structlog
 
 from shared.events import Turn
-from shared.feed import LiveText, Publisher
+from shared.publisher import LiveText, Publisher
 from shared.redis import REDIS_ERRORS
 
 log = structlog.get_logger()
 
 COALESCE_SECONDS = 0.03
-AWAY_SECONDS = 1.0
+AWAY_SECONDS = 0.2
 LAST_PIECE_SECONDS = 0.2
 
 

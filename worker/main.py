@@ -8,9 +8,14 @@ import gc
 # among them is a fifth of a worker's start.
 gc.disable()
 
-import asyncio
 import signal
 import sys
+
+# Loading takes seconds, and whoever is asked to stop meanwhile has nothing to hand back.
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+
+import asyncio
 from contextlib import suppress
 
 import structlog
@@ -96,6 +101,10 @@ async def drain(
         task.cancel()
     if late:
         await asyncio.wait(late, timeout=SETTLE_SECONDS)
+    for task in running:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            # arq's own last word on a job, with Redis away: the rows know better.
+            log.warning("job_not_finished", error=type(error).__name__)
 
 
 def stop_signal() -> asyncio.Event:

@@ -1,8 +1,9 @@
 """arq's worker, made to survive: woken by a ring instead of polling, unharmed when Redis is away.
 
 arq is frozen, so its internals can be relied on. What is overridden: `main` (arq ends at the first
-error of Redis and polls blindly), and the score of a running job (arq reads only the head of the
-queue, which running jobs would fill).
+error of Redis and polls blindly), the count of running jobs (where Redis fails at the wrong moment
+arq forgets to count down, until it takes no job any more), and the score of a running job (arq
+reads only the head of the queue, which running jobs would fill).
 """
 
 # arq leaves its job context and redis-py its replies untyped.
@@ -11,6 +12,7 @@ queue, which running jobs would fill).
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 from uuid import UUID
@@ -38,14 +40,26 @@ Run = Callable[[UUID], Awaitable[None]]
 class RingWorker(Worker):
     """Takes rings off the queue while `listening`, and runs each as one job."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.sem = asyncio.Semaphore(sys.maxsize)
+
+    @property
+    def job_counter(self) -> int:
+        """Jobs at work. Counted, and not kept count of."""
+        return sum(not task.done() for task in self.tasks.values())
+
+    @job_counter.setter
+    def job_counter(self, _: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What arq makes of it doesn't matter."""
+
     async def main(self) -> None:
-        """Runs until cancelled."""
+        """Runs until cancelled, whatever stands in the queue: the rows say what is left to do."""
         while True:
             try:
                 await self._poll_iteration()
                 await self._next_ring()
-            except (*REDIS_ERRORS, KeyError) as error:
-                # KeyError: arq's bookkeeping after the queue was flushed under a running job.
+            except Exception as error:
                 log.warning("queue_lost", error=type(error).__name__)
                 await asyncio.sleep(AWAY_SECONDS)
 

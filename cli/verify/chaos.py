@@ -11,11 +11,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import assert_never
 
-from cli.verify.part import Part
+from cli.verify.part import Part, until
 from cli.verify.schedule import CALM_SECONDS, Fault, Planned, Schedule
 from cli.verify.stack import STOP_SECONDS, Stack
 from shared.errors import RequestError
 from shared.store.proof import end_all_connections
+
+ALONE_SECONDS = 10.0
+"""After this a worker is hit although it is the last."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Chaos:
             return
         part = self._parts[planned.target]
         async with part.lock:
+            await self._leave_one_well(part)
             # One that ended by itself is complained of elsewhere.
             if part.running and not self._over:
                 self._count(planned)
@@ -70,10 +74,20 @@ class Chaos:
         self._count(planned)
         for worker in self._stack.workers:
             async with worker.lock:
+                await self._leave_one_well(worker)
                 if not self._over:
                     await worker.stop()
                     await worker.start()
                     await self._calm()
+
+    async def _leave_one_well(self, part: Part) -> None:
+        """On a busy machine a start takes long: somebody should be there to take over, mostly."""
+        others = [worker for worker in self._stack.workers if worker is not part]
+        if part in self._stack.workers and others:
+            await until(
+                lambda: self._over or any(worker.well for worker in others),
+                seconds=ALONE_SECONDS,
+            )
 
     async def _calm(self) -> None:
         if not self._over:

@@ -86,6 +86,13 @@ class Part:
     def running(self) -> bool:
         return bool(self.lives) and self.life.child.alive()
 
+    @property
+    def well(self) -> bool:
+        """Ready and awake, and nobody has asked it to end."""
+        if not self.running or self.life.ready is None or self.life.number:
+            return False
+        return all(len(pair) > 1 for pair in self.life.frozen)
+
     def begin(self) -> Life:
         """Starts it and does not wait."""
         named = replace(self._program, name=f"{self.name}.{len(self.lives) + 1}")

@@ -164,8 +164,8 @@ def takeover_section(storm: StormResult) -> str:
     heads = ("turns taken over, worker", "count", "min", "median", "p95", "max", "within target")
     note = (
         f"From the loss to the next claim, in seconds. A lease lasts {LIMITS.lease:g} s and is"
-        f" renewed every {LIMITS.lease / 3:g} s; the sweep comes every {LIMITS.sweep:g} s, give or"
-        " take half. Disturbed: a store was away meanwhile, or no other worker was there."
+        f" renewed every {LIMITS.lease / 3:g} s; the sweep comes after {LIMITS.sweep:g} s at the"
+        " latest. Disturbed: a store was away meanwhile, or no other worker was there."
     )
     return f"## Takeovers\n\n{note}\n\n{table(heads, rows)}"
 

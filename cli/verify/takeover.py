@@ -108,6 +108,7 @@ class Resumed:
 class Limits:
     lease: float
     sweep: float
+    """The longest pause between two looks."""
 
     @property
     def after_loss(self) -> float:
@@ -116,11 +117,6 @@ class Limits:
     @property
     def after_drain(self) -> float:
         return 1.0
-
-    @property
-    def sweep_at_most(self) -> float:
-        """Its pause is jittered by half."""
-        return self.sweep * 1.5
 
 
 def takeovers(
@@ -164,7 +160,7 @@ def _lost(holder: Work, claim: Line, again: float, limits: Limits) -> tuple[Loss
             return (Loss.drained if drained else Loss.interrupted), line.at
     for start, stop in holder.frozen:
         # It may be claimed a moment after the thaw, before the holder can renew its lease.
-        during = claim.at <= start <= again <= stop + limits.sweep_at_most
+        during = claim.at <= start <= again <= stop + limits.sweep
         if during and stop - start >= limits.lease:
             return Loss.frozen, start
     if holder.killed and holder.asked is not None and holder.asked <= again:
@@ -185,5 +181,5 @@ def _disturbed(
         return True
     by_lease = loss in (Loss.killed, Loss.frozen)
     free = since + (limits.lease if by_lease else 0.0)
-    noticed = free + (limits.sweep_at_most if by_lease else limits.after_drain)
+    noticed = free + (limits.sweep if by_lease else limits.after_drain)
     return not any(other.well(min(free, until), min(noticed, until)) for other in others)

@@ -171,7 +171,7 @@ async def hold(
 
 
 async def is_cancelled(tx: Transaction, turn: Turn) -> bool:
-    """Whether somebody asked to cancel a turn that we hold; raises LeaseLost if we don't."""
+    """Whether somebody asked to cancel a turn that we hold; LeaseLost if we don't hold it."""
     held = await tx.first(
         select(Row_.cancel_requested_at).where(
             Row_.id == turn.id, Row_.attempt == turn.attempt, Row_.status == "running"

@@ -16,10 +16,10 @@ from sqlalchemy import func, select, update
 from shared.db import Transaction
 from shared.errors import LeaseLost
 from shared.events import Change, MessageUpdated, Turn, TurnError, TurnStatus, TurnUpdated
-from shared.feed import LiveText
 from shared.models import Conversation as ConversationRow
 from shared.models import Message as MessageRow
 from shared.models import Turn as Row_
+from shared.publisher import LiveText
 from shared.store.calls import close_calls, open_calls
 from shared.store.claims import holder_of
 from shared.store.messages import add_message, message_exists, messages_of_turn

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from shared.db import Database
 from shared.events import Turn
-from shared.feed import Publisher
 from shared.ids import new_id
+from shared.publisher import Publisher
 from shared.store.claims import claim
 from shared.store.endings import end_turn
 from shared.store.messages import add_message

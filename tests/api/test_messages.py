@@ -8,7 +8,8 @@ from httpx import AsyncClient
 
 from shared.db import Database
 from shared.events import ConversationUpdated, MessageCreated, TurnUpdated
-from shared.feed import Changes, Feed
+from shared.feed import Feed
+from shared.publisher import Changes
 from tests.api.talk import (
     Json,
     answer_turn,

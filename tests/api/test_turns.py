@@ -10,8 +10,9 @@ from httpx import AsyncClient, Response
 from sqlalchemy import text
 
 from shared.db import Database
-from shared.feed import Feed, LiveText
+from shared.feed import Feed
 from shared.ids import new_id
+from shared.publisher import LiveText
 from tests.api.talk import (
     Json,
     answer_turn,

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from arq.connections import ArqRedis
 
-from shared.feed import live_key
+from shared.publisher import live_key
 from tests.fixtures.people import make_token
 from tests.fixtures.processes import Process
 from tests.fixtures.service import Service, StartService

@@ -17,8 +17,8 @@ from shared.events import (
     TurnStatus,
     TurnUpdated,
 )
-from shared.feed import Delta, LiveText
 from shared.ids import new_id
+from shared.publisher import Delta, LiveText
 from shared.store.replay import Replay
 
 NOW = datetime.now(UTC)

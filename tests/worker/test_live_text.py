@@ -6,8 +6,9 @@ import pytest
 from arq.connections import ArqRedis
 
 from shared.events import MessageDelta
-from shared.feed import Delta, Feed, LiveText, live_key
+from shared.feed import Feed
 from shared.ids import new_id
+from shared.publisher import Delta, LiveText, live_key
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio

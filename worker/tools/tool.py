@@ -17,7 +17,7 @@ import structlog
 from agents import FunctionTool
 from agents.tool_context import ToolContext
 
-from shared.db import Transaction
+from shared.db import Transaction, available
 from shared.errors import CancelRequested, LeaseLost, ParleyError, RequestError
 from shared.events import ToolCall
 from shared.text import sanitise
@@ -26,6 +26,8 @@ from worker.steps import Step, reached
 log = structlog.get_logger()
 
 MAX_ARGUMENT_CHARS = 100_000
+LOCKED_SECONDS = 4.0
+"""A tool that acts on our database holds the conversation's lock meanwhile."""
 
 Arguments = TypeVar("Arguments", bound=msgspec.Struct)
 
@@ -132,18 +134,21 @@ class Toolbox:
 
             async def effect(tx: Transaction) -> Any:
                 """The time limit ends before the commit: its outcome must be known."""
-                return await self._limited(partial(tool.run, tx, self._owner, wanted))
+                work = partial(_on_database, tool, tx, self._owner, wanted)
+                return await self._limited(work, seconds=min(self._timeout, LOCKED_SECONDS))
 
             return await self._recorder.call_done(call_id, effect)
         except ToolError as error:
             await self._recorder.call_failed(call_id, error.result)
             return error.result
 
-    async def _limited(self, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def _limited(
+        self, work: Callable[[], Awaitable[Any]], *, seconds: float | None = None
+    ) -> Any:
         """Within the time limit. A tool that breaks is the tool's fault and not the turn's."""
         await reached(Step.TOOL_STARTED)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(seconds or self._timeout):
                 return await work()
         except ParleyError:
             raise
@@ -165,6 +170,12 @@ class Toolbox:
             on_invoke_tool=invoke,
             strict_json_schema=False,
         )
+
+
+async def _on_database(tool: Tool[Any], tx: Transaction, owner: str, wanted: Any) -> Any:
+    """A database that goes away is no fault of the tool's, and no result: raises Unavailable."""
+    async with available():
+        return await tool.run(tx, owner, wanted)
 
 
 async def _known(result: Any, _: Transaction) -> Any:

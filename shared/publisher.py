@@ -1,0 +1,117 @@
+"""What is told through Redis, and how it is told: committed changes, and text being streamed.
+
+Nothing here is needed to be right, only to be quick: a reader that misses something reads the
+rows.
+"""
+
+# redis-py leaves the arguments of its commands untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from shared.events import Change, MessageDelta, moves_base
+from shared.redis import Redis
+
+LIVE_TEXT_TTL_SECONDS = 900
+
+
+class Changes(msgspec.Struct, frozen=True, tag="changes"):
+    changes: list[Change]
+
+
+class Delta(msgspec.Struct, frozen=True, tag="delta"):
+    """`base` is the seq of the last change the text stands on (`events.moves_base`)."""
+
+    base: int
+    delta: MessageDelta
+
+
+class Missed(msgspec.Struct, frozen=True, tag="missed"):
+    """Something may have been lost: read the rows."""
+
+
+class LiveText(msgspec.Struct, frozen=True):
+    """The text of the message being streamed, as far as it is known."""
+
+    turn_id: UUID
+    message_id: UUID
+    attempt: int
+    base: int
+    text: str = ""
+
+
+# The text in flight is a head line, then the text: a further piece is an APPEND. What stands there
+# may be another's: with a newer base it is kept, with an older one it makes way. A piece without
+# anything to tell is the whole text.
+BASE_DIGITS = 20
+DROPPED = -1
+KEEP = f"""
+local kept = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
+local function base(head) return string.sub(head, 1, {BASE_DIGITS}) end
+if base(kept) > base(ARGV[1]) then return {DROPPED} end
+if ARGV[3] then redis.call('PUBLISH', KEYS[2], ARGV[3]) end
+if kept == ARGV[1] and ARGV[3] then return redis.call('APPEND', KEYS[1], ARGV[2]) end
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', {LIVE_TEXT_TTL_SECONDS})
+return #ARGV[1] + #ARGV[2]
+"""
+
+Told = Changes | Delta | Missed
+MISSED = Missed()
+
+
+def channel(about: UUID) -> bytes:
+    """Of a conversation, or of a worker."""
+    return f"parley:feed:{about}".encode()
+
+
+def live_key(conversation_id: UUID) -> str:
+    return f"parley:live:{conversation_id}"
+
+
+class Publisher:
+    """The writing half. Raises Redis' errors; callers decide what they are worth."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._keep = redis.register_script(KEEP)
+
+    async def changes(self, conversation_id: UUID, changes: Sequence[Change]) -> None:
+        """Tells committed changes, in their order; text they put an end to is forgotten."""
+        payload = msgspec.json.encode(Changes(list(changes)))
+        async with self._redis.promptly(), self._redis.pipeline(transaction=False) as pipe:
+            if any(moves_base(change) for change in changes):
+                pipe.delete(live_key(conversation_id))
+            pipe.publish(channel(conversation_id), payload)
+            await pipe.execute()
+
+    async def nudge(self, worker_id: UUID) -> None:
+        """Tells a worker to look at its turns now; its next heartbeat would."""
+        async with self._redis.promptly():
+            await self._redis.publish(channel(worker_id), msgspec.json.encode(Changes([])))
+
+    async def delta(self, conversation_id: UUID, live: LiveText, offset: int) -> None:
+        """Tells the text from `offset` on and keeps the whole of it for those who come later.
+
+        When its length shows that Redis has lost some of it, it is written again. Text that
+        belongs to an older base than what is kept is dropped: its writer has lost the turn.
+        """
+        piece = live.text[offset:]
+        delta = MessageDelta(live.turn_id, live.message_id, live.attempt, offset, piece)
+        told = msgspec.json.encode(Delta(live.base, delta))
+        head = _head(live)
+        keys = [live_key(conversation_id), channel(conversation_id)]
+        async with self._redis.promptly():
+            length = await self._keep(keys, [head, piece.encode(), told])
+            if length not in {DROPPED, len(head) + len(live.text.encode())}:
+                await self._keep(keys, [head, live.text.encode()])
+
+
+def _head(live: LiveText) -> bytes:
+    """What the text belongs to, in one line that begins with the base in digits of one width."""
+    about = LiveText(live.turn_id, live.message_id, live.attempt, live.base)
+    return b"%0*d%s\n" % (BASE_DIGITS, live.base, msgspec.json.encode(about))

@@ -1,0 +1,97 @@
+"""Models and tools that overdo it. What `tests/worker/test_turn.py` has is not repeated here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from shared.db import Transaction
+from shared.store.tasks import create_task, list_tasks
+from tests.fixtures.turns import Desk
+from worker.tools.tasks import TASK_TOOLS, CreateTask
+from worker.tools.tool import Tool
+
+pytestmark = pytest.mark.anyio
+
+MB = 1024 * 1024
+Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+@asynccontextmanager
+async def model_that(write: Write) -> AsyncGenerator[str]:
+    """A model server that answers every request with what `write` writes; its base URL."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(HEAD)
+            await write(writer)
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    yield f"http://{host}:{port}/v1"
+    server.close()
+    await server.wait_closed()
+
+
+def delta(**change: Any) -> bytes:
+    chunk = {
+        "id": "1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "rude",
+        "choices": [{"index": 0, "delta": change, "finish_reason": None}],
+    }
+    return f"data: {json.dumps(chunk)}\n\n".encode()
+
+
+async def test_an_answer_in_one_line_of_twenty_megabytes_ends_its_turn_only(desk: Desk) -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(delta(content="x" * 20 * MB))
+        await writer.drain()
+
+    async with model_that(write) as url:
+        turn, _ = await desk.ask("hello", openai_base_url=url)
+    assert turn.status == "failed"
+    assert turn.error is not None
+    assert turn.error.code == "answer_too_long"
+    again = await desk.say(turn.conversation_id, "say fine")
+    assert await (await desk.worker()).run_head(turn.conversation_id)
+    assert (await desk.turn(again.id)).status == "completed"
+
+
+async def explode(tx: Transaction, owner: str, arguments: CreateTask) -> None:
+    await create_task(tx, owner=owner, title=arguments.title)
+    raise ZeroDivisionError
+
+
+async def gush(tx: Transaction, owner: str, arguments: CreateTask) -> list[str]:
+    return ["x" * MB] * 5
+
+
+@pytest.mark.parametrize("run", [explode, gush])
+async def test_a_tool_that_misbehaves_harms_no_more_than_its_turn(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Awaitable[Any]]
+) -> None:
+    rude = Tool("rude", "Misbehaves.", CreateTask, run)
+    monkeypatch.setattr("worker.turn.TASK_TOOLS", (*TASK_TOOLS, rude))
+    conversation_id = await desk.conversation()
+    asked = await desk.say(conversation_id, 'call rude {"title": "x"}')
+    worker = await desk.worker()
+    assert await worker.run_head(conversation_id)
+    assert (await desk.turn(asked.id)).status in {"completed", "failed"}
+    calls = [call for m in await desk.history(conversation_id) for call in m.tool_calls or ()]
+    assert [call.status in {"completed", "failed"} for call in calls] == [True]
+    async with desk.db.snapshot() as tx:
+        assert await list_tasks(tx, owner=desk.owner, limit=9) == []
+    again = await desk.say(conversation_id, "say fine")
+    assert await worker.run_head(conversation_id)
+    assert (await desk.turn(again.id)).status == "completed"
