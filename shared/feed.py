@@ -17,7 +17,17 @@ import structlog
 from redis.asyncio.client import PubSub
 
 from shared.events import Change
-from shared.publisher import MISSED, Changes, Delta, LiveText, Publisher, Told, channel, live_key
+from shared.publisher import (
+    MISSED,
+    Changes,
+    Delta,
+    LiveText,
+    Publisher,
+    Told,
+    channel,
+    live_key,
+    parse_live,
+)
 from shared.redis import REDIS_ERRORS, Redis
 
 log = structlog.get_logger()
@@ -31,7 +41,6 @@ HEARTBEAT_CHANNEL = b"parley:feed"
 SUBSCRIPTION_ERRORS = (*REDIS_ERRORS, RuntimeError, AttributeError)
 
 _told = msgspec.json.Decoder(Changes | Delta)
-_live = msgspec.json.Decoder(LiveText)
 
 
 class Subscription:
@@ -101,10 +110,7 @@ class Feed(Publisher):
         try:
             async with self._redis.promptly():
                 value: bytes | None = await self._redis.get(live_key(conversation_id))
-            if value is None:
-                return None
-            head, _, text = value[BASE_DIGITS:].partition(b"\n")
-            return msgspec.structs.replace(_live.decode(head), text=text.decode())
+            return parse_live(value) if value is not None else None
         except (*REDIS_ERRORS, msgspec.DecodeError, UnicodeDecodeError):
             return None
 

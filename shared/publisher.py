@@ -60,6 +60,8 @@ redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', {LIVE_TEXT_TTL_SECONDS})
 return #ARGV[1] + #ARGV[2]
 """
 
+_live = msgspec.json.Decoder(LiveText)
+
 Told = Changes | Delta | Missed
 MISSED = Missed()
 
@@ -115,3 +117,9 @@ def _head(live: LiveText) -> bytes:
     """What the text belongs to, in one line that begins with the base in digits of one width."""
     about = LiveText(live.turn_id, live.message_id, live.attempt, live.base)
     return b"%0*d%s\n" % (BASE_DIGITS, live.base, msgspec.json.encode(about))
+
+
+def parse_live(value: bytes) -> LiveText:
+    """What `Publisher.delta` keeps. Raises msgspec.DecodeError or UnicodeDecodeError."""
+    head, _, text = value[BASE_DIGITS:].partition(b"\n")
+    return msgspec.structs.replace(_live.decode(head), text=text.decode())
