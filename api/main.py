@@ -9,6 +9,7 @@ import structlog
 import uvicorn
 
 from api.app import create_app
+from api.patience import patient
 from shared.errors import SettingsError
 from shared.log import configure_logging
 from shared.settings import load_settings
@@ -33,7 +34,7 @@ def main() -> int:
             host=settings.parley_host,
             port=settings.parley_port,
             loop="uvloop",
-            http="httptools",
+            http=patient(settings.parley_stream_send_timeout_seconds),
             ws="none",
             lifespan="on",
             log_config=None,

@@ -111,9 +111,11 @@ class RecordedModel(Model):
                 while (event := await self._next(events)) is not None:
                     if event.type == "response.output_text.delta":
                         self._recorder.first_token()
-                        message.write(text.feed(event.delta))
+                        piece = text.feed(event.delta)
+                        room = self._settings.parley_max_answer_chars - len(message.text)
+                        message.write(piece[:room])
                         await reached(Step.MODEL_FIRST_TEXT)
-                        if len(message.text) > self._settings.parley_max_answer_chars:
+                        if len(piece) > room:
                             raise AnswerTooLong
                     elif event.type == "response.completed":
                         message.write(text.close())

@@ -12,7 +12,6 @@ from datetime import timedelta
 import structlog
 
 from shared.db import Database
-from shared.errors import RequestError
 from shared.feed import Feed
 from shared.settings import Settings
 from shared.store.claims import conversations_to_run, give_back
@@ -50,8 +49,8 @@ async def heartbeat(db: Database, feed: Feed, settings: Settings, turns: Turns) 
             pause = settings.parley_lease_seconds / HEARTBEATS_PER_LEASE
             try:
                 await renew(db, settings, turns)
-            except RequestError as error:
-                log.warning("heartbeat_failed", error=error.code)
+            except Exception as error:
+                log.warning("heartbeat_failed", error=type(error).__name__)
                 pause = AWAY_SECONDS
             await nudges.wait(pause)
 
@@ -73,8 +72,8 @@ class Sweep:
             await asyncio.sleep(self._settings.parley_sweep_seconds * random.uniform(0.5, 1.0))  # noqa: S311
             try:
                 await self._once()
-            except RequestError as error:
-                log.warning("sweep_failed", error=error.code)
+            except Exception as error:
+                log.warning("sweep_failed", error=type(error).__name__)
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:

@@ -23,6 +23,11 @@ def upgrade() -> None:
         "turns",
         sa.Column("worked_seconds", sa.Double(), server_default=sa.text("0"), nullable=False),
     )
+    # A turn changes its row a few times: what the sweep looks through must not fill with the dead.
+    op.execute(
+        "ALTER TABLE turns SET "
+        "(autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000)"
+    )
     op.create_table(
         "idempotency_keys",
         sa.Column("user_id", sa.Text(), nullable=False),
@@ -49,5 +54,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("idempotency_keys")
+    op.execute(
+        "ALTER TABLE turns RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)"
+    )
     for name in ("worked_seconds", "model_errors", "crashes", "run_after", "cancel_requested_at"):
         op.drop_column("turns", name)

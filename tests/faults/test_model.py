@@ -13,7 +13,7 @@ import pytest
 from shared.db import Transaction
 from shared.store.tasks import create_task, list_tasks
 from tests.fixtures.turns import Desk
-from worker.tools.tasks import TASK_TOOLS, CreateTask
+from worker.tools.tasks import CreateTask
 from worker.tools.tool import Tool
 
 pytestmark = pytest.mark.anyio
@@ -59,10 +59,11 @@ async def test_an_answer_in_one_line_of_twenty_megabytes_ends_its_turn_only(desk
         await writer.drain()
 
     async with model_that(write) as url:
-        turn, _ = await desk.ask("hello", openai_base_url=url)
+        turn, history = await desk.ask("hello", openai_base_url=url)
     assert turn.status == "failed"
     assert turn.error is not None
     assert turn.error.code == "answer_too_long"
+    assert len(history[-1].content) == desk.settings.parley_max_answer_chars
     again = await desk.say(turn.conversation_id, "say fine")
     assert await (await desk.worker()).run_head(turn.conversation_id)
     assert (await desk.turn(again.id)).status == "completed"
@@ -74,22 +75,22 @@ async def explode(tx: Transaction, owner: str, arguments: CreateTask) -> None:
 
 
 async def gush(tx: Transaction, owner: str, arguments: CreateTask) -> list[str]:
+    await create_task(tx, owner=owner, title=arguments.title)
     return ["x" * MB] * 5
 
 
-@pytest.mark.parametrize("run", [explode, gush])
-async def test_a_tool_that_misbehaves_harms_no_more_than_its_turn(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Awaitable[Any]]
+@pytest.mark.parametrize(("run", "code"), [(explode, "tool_failed"), (gush, "result_too_large")])
+async def test_a_tool_that_misbehaves_has_a_result_that_says_so_and_no_effect(
+    desk: Desk, run: Callable[..., Awaitable[Any]], code: str
 ) -> None:
     rude = Tool("rude", "Misbehaves.", CreateTask, run)
-    monkeypatch.setattr("worker.turn.TASK_TOOLS", (*TASK_TOOLS, rude))
     conversation_id = await desk.conversation()
     asked = await desk.say(conversation_id, 'call rude {"title": "x"}')
-    worker = await desk.worker()
+    worker = await desk.worker(tools=[rude])
     assert await worker.run_head(conversation_id)
-    assert (await desk.turn(asked.id)).status in {"completed", "failed"}
+    assert (await desk.turn(asked.id)).status == "completed"
     calls = [call for m in await desk.history(conversation_id) for call in m.tool_calls or ()]
-    assert [call.status in {"completed", "failed"} for call in calls] == [True]
+    assert [(call.status, call.result["error"]["code"]) for call in calls] == [("failed", code)]
     async with desk.db.snapshot() as tx:
         assert await list_tasks(tx, owner=desk.owner, limit=9) == []
     again = await desk.say(conversation_id, "say fine")

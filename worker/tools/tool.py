@@ -26,6 +26,7 @@ from worker.steps import Step, reached
 log = structlog.get_logger()
 
 MAX_ARGUMENT_CHARS = 100_000
+MAX_RESULT_BYTES = 200_000
 LOCKED_SECONDS = 4.0
 """A tool that acts on our database holds the conversation's lock meanwhile."""
 
@@ -149,7 +150,7 @@ class Toolbox:
         await reached(Step.TOOL_STARTED)
         try:
             async with asyncio.timeout(seconds or self._timeout):
-                return await work()
+                result = await work()
         except ParleyError:
             raise
         except TimeoutError:
@@ -157,6 +158,9 @@ class Toolbox:
         except Exception as error:
             log.warning("tool_failed", error=type(error).__name__)
             raise ToolError("tool_failed", "The tool failed.") from None
+        if len(msgspec.json.encode(result)) > MAX_RESULT_BYTES:
+            raise ToolError("result_too_large", "The tool's result was too large.")
+        return result
 
     def _sdk_tool(self, tool: AnyTool) -> FunctionTool:
         async def invoke(context: ToolContext[Any], arguments: str) -> str:
