@@ -19,8 +19,9 @@ help:
 up: runtime
 	@exec $(BIN)/parley up $(ARGS)
 
+# Two at a time: half of it waits for processes. A file's tests share what they start.
 test: dev
-	@exec $(BIN)/pytest $(ARGS)
+	@exec $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check .
