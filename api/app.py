@@ -14,6 +14,7 @@ from api.auth import Tokens
 from api.deps import dependencies
 from api.edge import Edge
 from api.errors import error_handler
+from api.lookout import Lookout
 from api.openapi import openapi_config
 from api.request import JsonRequest, refuse_unknown_parameters
 from api.routes import conversations, events, health, messages, tasks, turns
@@ -43,10 +44,11 @@ def create_app(settings: Settings) -> Litestar:
     async def resources(_: Litestar) -> AsyncGenerator[None]:
         """Postgres and Redis may come later than we do: nothing is asked of them here."""
         listening = asyncio.create_task(feed.listen())
+        looking = asyncio.create_task(Lookout(db, feed).run())
         try:
             yield
         finally:
-            await end(listening)
+            await end(listening, looking)
             # What doesn't answer any more must not keep us from ending.
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):

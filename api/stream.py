@@ -21,14 +21,12 @@ from api.follower import BehindError, Cursor, Follower
 from shared.db import Database
 from shared.errors import NotFound, Unavailable
 from shared.events import ClosingReason, Event, StreamClosing
-from shared.feed import Feed, Subscription
+from shared.feed import NOTHING_SEEN, Feed, Subscription
 from shared.publisher import MISSED, Changes, Delta, Missed, Told
 from shared.store.replay import Replay, replay
 
 RETRY_MS = 2000
 PAGE = 100
-ACTIVE_TICK_SECONDS = 1.0
-IDLE_TICK_SECONDS = 10.0
 CATCH_UP_TRIES = 3
 
 T = TypeVar("T")
@@ -59,16 +57,14 @@ class EventStream:
         """There may be rows that Postgres has not shown us yet."""
 
     @property
-    def tick(self) -> float:
-        """Seconds of silence after which the rows are read: Redis may be gone without a word."""
-        busy = self._behind or self._follower.active or not self._feed.healthy
-        return ACTIVE_TICK_SECONDS if busy else IDLE_TICK_SECONDS
+    def seen(self) -> int:
+        return NOTHING_SEEN if self._behind else self._follower.cursor.seq
 
     async def catch_up(self) -> AsyncGenerator[ServerSentEvent, None]:
         """The rows changed since the cursor, then the text in flight.
 
         Raises NotFound once the conversation is deleted. While Postgres is away nothing comes,
-        and the next tick tries again.
+        and the lookout sends us again.
         """
         for _ in range(CATCH_UP_TRIES):
             try:
@@ -125,8 +121,6 @@ class EventStream:
 
     async def follow(self, told: list[Told]) -> AsyncGenerator[ServerSentEvent, None]:
         """What the feed told; whatever is missing before it is read from the rows first."""
-        if not told:
-            told = [MISSED]
         for item in told:
             try:
                 for event in self._take(item):
@@ -181,7 +175,8 @@ async def event_stream(
             async for event in stream.catch_up():
                 yield event
             while (left := deadline - loop.time()) > 0 and not shutdown.is_set():
-                told = await viewer.wait(min(stream.tick, left))
+                viewer.seen = stream.seen
+                told = await viewer.wait(left)
                 if viewer.too_slow:
                     reason = "slow"
                     break

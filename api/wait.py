@@ -21,24 +21,29 @@ from shared.store.turns import find_turn
 
 T = TypeVar("T")
 
-TICK_SECONDS = 1.0
-UNHEALTHY_TICK_SECONDS = 0.25
-
 
 async def wait_until(
-    look: Callable[[], Awaitable[T | None]], *, feed: Feed, conversation_id: UUID, seconds: float
+    look: Callable[[], Awaitable[T | None]],
+    *,
+    feed: Feed,
+    conversation_id: UUID,
+    since: int,
+    seconds: float,
 ) -> T | None:
-    """The first thing `look` finds in the rows; None after `seconds`, or when the server stops."""
+    """The first thing `look` finds in the rows; None after `seconds`, or when the server stops.
+
+    `since` is the conversation's last change in which there can't be anything to find.
+    """
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
     async with feed.subscribe(conversation_id) as viewer:
+        viewer.seen = since
         while True:
             found = await look()
             left = deadline - clock()
             if found is not None or left <= 0 or AppStatus.should_exit:
                 return found
-            tick = TICK_SECONDS if feed.healthy else UNHEALTHY_TICK_SECONDS
-            await _told_of_change(viewer, min(left, tick))
+            await _told_of_change(viewer, left)
 
 
 async def _told_of_change(viewer: Subscription, seconds: float) -> None:
@@ -69,6 +74,10 @@ async def wait_for_answer(
         return msgspec.structs.replace(submitted, turn=turn, assistant_message=answer)
 
     found = await wait_until(
-        look, feed=feed, conversation_id=submitted.turn.conversation_id, seconds=seconds
+        look,
+        feed=feed,
+        conversation_id=submitted.turn.conversation_id,
+        since=submitted.turn.seq,
+        seconds=seconds,
     )
     return found or msgspec.structs.replace(submitted, turn=latest, assistant_message=None)

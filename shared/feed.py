@@ -36,6 +36,7 @@ SUBSCRIBE_TIMEOUT_SECONDS = 0.5
 SILENCE_SECONDS = 2.0
 RECONNECT_SECONDS = 0.3
 MAX_BACKLOG = 2000
+NOTHING_SEEN = -1
 HEARTBEAT_CHANNEL = b"parley:feed"
 # redis-py stumbles over a subscription whose connection is being closed under it.
 SUBSCRIPTION_ERRORS = (*REDIS_ERRORS, RuntimeError, AttributeError)
@@ -46,13 +47,18 @@ _told = msgspec.json.Decoder(Changes | Delta)
 class Subscription:
     """One viewer's share of the feed."""
 
-    def __init__(self) -> None:
+    def __init__(self, about: UUID) -> None:
+        self.about = about
+        self.seen = NOTHING_SEEN
+        """The last change of the conversation that its viewer needs not be told of any more."""
         self._told: deque[Told] = deque()
         self._woken = asyncio.Event()
         self.too_slow = False
         """More was told than anybody keeps for it."""
 
     def put(self, told: Told) -> None:
+        if told is MISSED and self._told and self._told[-1] is MISSED:
+            return
         if len(self._told) >= MAX_BACKLOG:
             self._told.clear()
             self.too_slow = True
@@ -80,7 +86,7 @@ class Feed(Publisher):
         self._confirmed: dict[bytes, asyncio.Event] = {}
         self._pubsub: PubSub | None = None
         self.healthy = False
-        """False while Redis is away: then viewers look at the rows more often."""
+        """False while Redis is away: then somebody has to look at the rows."""
 
     async def changes(self, conversation_id: UUID, changes: Sequence[Change]) -> None:
         """What Redis doesn't take, our own viewers read in the rows."""
@@ -97,13 +103,17 @@ class Feed(Publisher):
         Nothing told after this is missed, unless Redis is away: then `healthy` is False.
         """
         name = channel(about)
-        viewer = Subscription()
+        viewer = Subscription(about)
         self._viewers.setdefault(name, set()).add(viewer)
         try:
             await self._join(name)
             yield viewer
         finally:
             await self._leave(name, viewer)
+
+    @property
+    def viewers(self) -> list[Subscription]:
+        return [viewer for viewers in self._viewers.values() for viewer in viewers]
 
     async def live_text(self, conversation_id: UUID) -> LiveText | None:
         """The text in flight; None if there is none or Redis can't tell."""
@@ -122,15 +132,8 @@ class Feed(Publisher):
             except REDIS_ERRORS as error:
                 log.warning("feed_lost", error=type(error).__name__)
             finally:
-                self._lost()
+                self.healthy = False
             await asyncio.sleep(RECONNECT_SECONDS)
-
-    def _lost(self) -> None:
-        """Who waits for the feed begins to look at the rows: told once, they go on alone."""
-        was_healthy, self.healthy = self.healthy, False
-        if was_healthy:
-            for name in self._viewers:
-                self._tell_viewers(name, MISSED)
 
     async def _listen_once(self) -> None:
         pubsub = self._redis.pubsub()

@@ -70,9 +70,15 @@ class RingWorker(Worker):
                 self.tasks.values(), timeout=BELL_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
         elif self.allow_pick_jobs:
-            await cast("Awaitable[Any]", self.pool.blpop([BELL], timeout=BELL_SECONDS))
+            await self._hear()
         else:
             await asyncio.sleep(AWAY_SECONDS)
+
+    async def _hear(self) -> None:
+        heard = await cast("Awaitable[Any]", self.pool.blpop([BELL], timeout=BELL_SECONDS))
+        if heard and not self.allow_pick_jobs:
+            # Not for us any more: we drain, and may have rung ourselves.
+            await cast("Awaitable[Any]", self.pool.lpush(BELL, b"1"))
 
 
 def ring_worker(settings: Settings, redis: ArqRedis, run: Run) -> RingWorker:

@@ -165,7 +165,9 @@ async def read(
     page = await look()
     if not wait or page.next_since > seq:
         return page
-    more = await wait_until(look_for_more, feed=feed, conversation_id=conversation_id, seconds=wait)
+    more = await wait_until(
+        look_for_more, feed=feed, conversation_id=conversation_id, since=seq, seconds=wait
+    )
     return more or page
 
 

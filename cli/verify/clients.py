@@ -71,11 +71,20 @@ class Client:
         self._eye = PollReader(EYE, self._caller, self._chat)
         listeners = [reader_of(each, self._caller, self._chat) for each in self._plan.listeners]
         readers: list[Reader] = [self._eye, *listeners]
-        self._readers = [asyncio.create_task(reader.run()) for reader in readers]
+        self._readers = [asyncio.create_task(self._read(reader)) for reader in readers]
         for step in self._plan.steps:
             await self._do(step)
         await self._settle()
         await Farewell(self._chat, self._features, self._caller, readers).say()
+
+    async def _read(self, reader: Reader) -> None:
+        try:
+            await reader.run()
+        except UnansweredError:
+            raise
+        except Exception as error:
+            self._ledger.note(Invariant.converges, f"{reader.who}: it broke down: {error!r}")
+            raise
 
     async def _begin(self) -> Chat:
         body = {"title": f"Talk {self._plan.name}"} if self._plan.titled else {}

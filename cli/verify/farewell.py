@@ -79,6 +79,8 @@ class Farewell:
 
     async def _compare(self) -> None:
         """Every reader gets there; what it is still missing then is a violation."""
+        for reader in self._readers:
+            reader.stay()
         clock = asyncio.get_running_loop().time
         deadline = clock() + CONVERGE_SECONDS
         while True:
@@ -91,8 +93,10 @@ class Farewell:
             if not behind or clock() > deadline:
                 break
             await asyncio.sleep(LOOK_SECONDS)
-        for who, found in behind.items():
-            self._ledger.note(Invariant.converges, f"{who}: {found[:SHOWN_DIFFERENCES]}")
+        for reader in self._readers:
+            if found := behind.get(reader.who):
+                told = f"{reader.who} at {reader.view.last_id}: {len(found)} differences"
+                self._ledger.note(Invariant.converges, f"{told}, {found[:SHOWN_DIFFERENCES]}")
         await self._read_from_the_start(history)
         for reader in self._readers:
             reader.view.close()

@@ -22,6 +22,8 @@ from cli.verify.view import TERMINAL, View
 SILENCE_SECONDS = (2.0, 9.0)
 """How long a stream may say nothing until its reader comes again: it can't know who is frozen."""
 PAUSE_SECONDS = (0.0, 0.4)
+LASTING_SILENCE_SECONDS = 20.0
+"""… of a reader that wants to see the end: more than between two comments of a stream."""
 
 
 class Reader(Protocol):
@@ -30,6 +32,10 @@ class Reader(Protocol):
 
     async def run(self) -> None:
         """Until cancelled."""
+        ...
+
+    def stay(self) -> None:
+        """It goes away no more of itself."""
         ...
 
 
@@ -55,6 +61,12 @@ class StreamReader:
         self._counts = caller.ledger.counts
         self._chat = chat
         self._random = Random(listener.seed)  # noqa: S311
+        self._drop = listener.drop
+        self._silence = SILENCE_SECONDS
+
+    def stay(self) -> None:
+        self._drop = 0.0
+        self._silence = (LASTING_SILENCE_SECONDS, LASTING_SILENCE_SECONDS)
 
     async def run(self) -> None:
         await asyncio.sleep(self._listener.late)
@@ -73,7 +85,7 @@ class StreamReader:
         """Reads until the connection ends, or the reader goes away."""
         path = f"/api/chat/conversations/{self._chat.conversation_id}/events"
         headers = self._caller.headers(self._chat.owner) | {"Last-Event-ID": self.view.last_id}
-        silence = self._random.uniform(*SILENCE_SECONDS)
+        silence = self._random.uniform(*self._silence)
         async with self._caller.http.stream(
             "GET",
             self._caller.url() + path,
@@ -88,7 +100,7 @@ class StreamReader:
     async def _listen(self, response: httpx.Response) -> None:
         parser = Parser()
         async for piece in response.aiter_raw():
-            leaving = self._random.random() < self._listener.drop
+            leaving = self._random.random() < self._drop
             # Whoever goes away does so in the middle of anything, of an event too.
             heard = piece[: self._random.randint(0, len(piece))] if leaving else piece
             for event in parser.feed(heard):
@@ -121,6 +133,9 @@ class PollReader:
         while True:
             if not await self._poll() and not self._listener.wait:
                 await asyncio.sleep(0.3)
+
+    def stay(self) -> None:
+        """It asks for ever as it is."""
 
     async def look(self, seconds: float) -> None:
         """Until something has been read, for so long at most."""

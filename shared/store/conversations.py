@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, case, func, literal, select, true, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Row,
+    Select,
+    Uuid,
+    any_,
+    case,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
@@ -104,6 +118,14 @@ async def last_seq(tx: Transaction, conversation_id: UUID, *, owner: str) -> int
         )
     )
     return seq
+
+
+async def last_seqs(tx: Transaction, ids: Collection[UUID]) -> dict[UUID, int]:
+    """The number of the last change of each, whoever owns it; deleted ones are left out."""
+    query = select(Row_.id, Row_.last_seq).where(
+        Row_.id == any_(literal(list(ids), ARRAY(Uuid()))), Row_.deleted_at.is_(None)
+    )
+    return {row.id: row.last_seq for row in await tx.all(query)}
 
 
 async def list_conversations(

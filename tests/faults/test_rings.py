@@ -19,14 +19,14 @@ from pydantic import SecretStr
 from cli.embedded import Service as Server
 from shared.db import Database
 from shared.ids import new_id
-from shared.jobs import Jobs
+from shared.jobs import BELL, Jobs
 from shared.redis import QUEUE, Redis, connect_redis
 from shared.settings import Settings
 from shared.store.turns import active_turns
 from tests.fixtures.following import answered
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.waiting import until
-from worker.queue import ring_worker
+from worker.queue import RingWorker, ring_worker
 
 # redis-py leaves its commands untyped.
 # pyright: reportUnknownMemberType=false
@@ -47,15 +47,25 @@ async def client_of(settings: Settings) -> AsyncGenerator[Redis]:
 
 @asynccontextmanager
 async def taking_rings(settings: Settings, redis: Redis) -> AsyncGenerator[list[UUID]]:
+    """What the queue's end of a worker was rung for."""
+    async with worker_of(settings, redis) as (_, heard):
+        yield heard
+
+
+@asynccontextmanager
+async def worker_of(
+    settings: Settings, redis: Redis
+) -> AsyncGenerator[tuple[RingWorker, list[UUID]]]:
     """The queue's end of a worker that only notes what it was rung for."""
     heard: list[UUID] = []
 
     async def note(conversation_id: UUID) -> None:
         heard.append(conversation_id)
 
-    working = asyncio.create_task(ring_worker(settings, redis, note).async_run())
+    worker = ring_worker(settings, redis, note)
+    working = asyncio.create_task(worker.async_run())
     try:
-        yield heard
+        yield worker, heard
         assert not working.done(), "the worker ended"
     finally:
         working.cancel()
@@ -126,6 +136,26 @@ async def test_a_worker_keeps_all_its_places_however_often_redis_fails_it(
             await until(lambda: heard == [conversation_id])
 
 
+async def test_a_worker_that_drains_leaves_the_bell_to_others(
+    settings: Settings, own_valkey: Server
+) -> None:
+    here = {"redis_url": SecretStr(own_valkey.url)}
+    async with client_of(settings.model_copy(update=here)) as redis:
+
+        async def somebody_waits() -> bool:
+            return int((await redis.info("clients"))["blocked_clients"]) == 1
+
+        async def can_be_heard() -> bool:
+            return await redis.exists(BELL) == 1
+
+        async with worker_of(settings, redis) as (worker, heard):
+            await until(somebody_waits)
+            worker.allow_pick_jobs = False
+            await Jobs(redis).ring(new_id())
+            await until(can_be_heard)
+            assert not heard
+
+
 async def test_however_often_somebody_rings_a_turn_runs_once(service: Service) -> None:
     conversation_id = await service.conversation()
     async with asyncio.timeout(30), client_of(service.api.settings) as redis:
@@ -169,5 +199,6 @@ async def test_a_message_whose_api_died_before_it_could_ring_is_answered(
         return not await states()
 
     await until(ended)
-    assert "turn_swept" in service.workers[0].log.read_text()
-    assert "turn_completed" in service.workers[0].log.read_text()
+    log = service.workers[0].log
+    await until(lambda: "turn_completed" in log.read_text())
+    assert "turn_swept" in log.read_text()
