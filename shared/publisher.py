@@ -46,18 +46,26 @@ class LiveText(msgspec.Struct, frozen=True):
 
 
 # The text in flight is a head line, then the text: a further piece is an APPEND. What stands there
-# may be another's: with a newer base it is kept, with an older one it makes way. A piece without
-# anything to tell is the whole text.
+# may be another's: with a newer base it is kept, with an older one it makes way. Where a piece
+# doesn't fit on what stands there, nothing is kept: half a text would be taken for the whole.
 BASE_DIGITS = 20
-DROPPED = -1
+DROPPED = b"dropped"
+LOST = b"lost"
 KEEP = f"""
-local kept = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
+local head, piece, before = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local kept = redis.call('GETRANGE', KEYS[1], 0, #head - 1)
 local function base(head) return string.sub(head, 1, {BASE_DIGITS}) end
-if base(kept) > base(ARGV[1]) then return {DROPPED} end
-if ARGV[3] then redis.call('PUBLISH', KEYS[2], ARGV[3]) end
-if kept == ARGV[1] and ARGV[3] then return redis.call('APPEND', KEYS[1], ARGV[2]) end
-redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', {LIVE_TEXT_TTL_SECONDS})
-return #ARGV[1] + #ARGV[2]
+if base(kept) > base(head) then return '{DROPPED.decode()}' end
+if ARGV[4] then redis.call('PUBLISH', KEYS[2], ARGV[4]) end
+if before == 0 then
+  redis.call('SET', KEYS[1], head .. piece, 'EX', {LIVE_TEXT_TTL_SECONDS})
+elseif kept == head and redis.call('STRLEN', KEYS[1]) == #head + before then
+  redis.call('APPEND', KEYS[1], piece)
+else
+  redis.call('DEL', KEYS[1])
+  return '{LOST.decode()}'
+end
+return 'kept'
 """
 
 _live = msgspec.json.Decoder(LiveText)
@@ -99,18 +107,17 @@ class Publisher:
     async def delta(self, conversation_id: UUID, live: LiveText, offset: int) -> None:
         """Tells the text from `offset` on and keeps the whole of it for those who come later.
 
-        When its length shows that Redis has lost some of it, it is written again. Text that
-        belongs to an older base than what is kept is dropped: its writer has lost the turn.
+        Where Redis has lost some of it, it is written again. Text that belongs to an older base
+        than what is kept is dropped: its writer has lost the turn.
         """
         piece = live.text[offset:]
         delta = MessageDelta(live.turn_id, live.message_id, live.attempt, offset, piece)
         told = msgspec.json.encode(Delta(live.base, delta))
-        head = _head(live)
+        head, before = _head(live), len(live.text[:offset].encode())
         keys = [live_key(conversation_id), channel(conversation_id)]
         async with self._redis.promptly():
-            length = await self._keep(keys, [head, piece.encode(), told])
-            if length not in {DROPPED, len(head) + len(live.text.encode())}:
-                await self._keep(keys, [head, live.text.encode()])
+            if await self._keep(keys, [head, piece.encode(), before, told]) == LOST:
+                await self._keep(keys, [head, live.text.encode(), 0])
 
 
 def _head(live: LiveText) -> bytes:

@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -29,10 +30,26 @@ PROMPT_SECONDS = 0.4
 AWAY_SECONDS = 1.0
 
 
+class PromptPipeline(Pipeline):
+    """Left in the middle of a WATCH, redis-py's asks Redis to forget it, for as long as Redis is
+    silent, and loses the connection if the answer doesn't come. This one hangs up.
+    """
+
+    async def reset(self) -> None:
+        if self.watching and self.connection is not None:
+            await self.connection.disconnect(nowait=True)
+            self.watching = False
+        await super().reset()
+
+
 class Redis(ArqRedis):
     """The one client of a process."""
 
     _away_until = 0.0
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        pool = cast("ConnectionPool", self.connection_pool)
+        return PromptPipeline(pool, self.response_callbacks, transaction, shard_hint)
 
     @asynccontextmanager
     async def promptly(self) -> AsyncGenerator[None]:

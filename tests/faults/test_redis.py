@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import os
+import signal
 
+import pytest
+from pydantic import SecretStr
+
+from cli.embedded import Service as Server
+from shared.redis import PROMPT_SECONDS, connect_redis
+from shared.settings import Settings
 from tests.fixtures.following import answered, following, streaming
 from tests.fixtures.fragile import Fragile, FragileRedis
+
+# redis-py leaves its commands untyped.
+# pyright: reportUnknownMemberType=false
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +29,7 @@ HARMS = {
     "refusing connections": FragileRedis.refuse,
 }
 IDLE_SECONDS = 8.0
-"""An idle viewer looks at the rows every 10 s while Redis is well: that would be too late."""
+"""Nobody else says anything that would send an idle viewer to the rows: the lookout must."""
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -54,3 +65,21 @@ async def test_a_frozen_redis_does_not_hold_up_every_step_of_a_turn(fragile: Fra
     usual = await fragile.seconds_to_run(conversation_id, steps)
     fragile.redis.freeze()
     assert await fragile.seconds_to_run(conversation_id, steps) < usual + 2
+
+
+async def test_a_frozen_redis_keeps_no_connection_of_ours(
+    settings: Settings, own_valkey: Server
+) -> None:
+    here = {"redis_url": SecretStr(own_valkey.url)}
+    redis = connect_redis(settings.model_copy(update=here))
+    clock = asyncio.get_running_loop().time
+    async with redis.pipeline() as pipe:
+        await pipe.watch("key")
+        os.kill(own_valkey.pid, signal.SIGSTOP)
+        began = clock()
+        with pytest.raises(TimeoutError):
+            async with redis.promptly():
+                await pipe.exists("key")
+    assert clock() - began < 2 * PROMPT_SECONDS
+    assert redis.connection_pool._in_use_connections == set()  # pyright: ignore[reportPrivateUsage]
+    await redis.aclose(close_connection_pool=True)

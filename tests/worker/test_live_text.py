@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import count
+from typing import Any
+
 import pytest
 from arq.connections import ArqRedis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.events import MessageDelta
 from shared.feed import Feed
@@ -68,3 +72,35 @@ async def test_text_that_redis_lost_is_written_again(feed: Feed, redis: ArqRedis
         await until(told)
     assert await kept(feed) == "Once upon"
     assert [(d.offset, d.text) for d in heard] == [(5, "upon")]
+
+
+async def test_a_piece_that_is_told_twice_stands_there_once(feed: Feed) -> None:
+    await write(feed, text_of(1, 9, ""), "Once ")
+    live = text_of(1, 9, "Once ")
+    await write(feed, live, "upon ")
+    await write(feed, live, "upon a time")
+    assert await kept(feed) == "Once upon a time"
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "told-twice"])
+async def test_half_a_text_is_never_taken_for_the_whole(
+    feed: Feed, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """Redis is gone just when what it lost should be written again."""
+    await write(feed, text_of(1, 9, ""), "Once ")
+    if lost:
+        await redis.delete(live_key(CONVERSATION))
+    else:
+        await write(feed, text_of(1, 9, "Once "), "upon")
+    keep: Any = feed._keep  # pyright: ignore[reportPrivateUsage]
+    calls = count()
+
+    async def keep_once(*given: Any) -> Any:
+        if next(calls):
+            raise RedisConnectionError
+        return await keep(*given)
+
+    monkeypatch.setattr(feed, "_keep", keep_once)
+    with pytest.raises(RedisConnectionError):
+        await write(feed, text_of(1, 9, "Once "), "upon")
+    assert await redis.get(live_key(CONVERSATION)) is None
