@@ -175,15 +175,14 @@ async def delete_conversation(
     """Cancels what waits or runs, then hides the conversation; False if it isn't the owner's."""
     if not await conversations.lock_owned(tx, conversation_id, owner=owner):
         return False
+    active = await turns.active_turns(tx, conversation_id)
+    holder = await holder_of(tx, active[0].id) if active else None
     changes: list[Change] = []
-    holders: list[UUID | None] = []
     # From the last to the head: nobody moves up that is to end next.
-    for turn in reversed(await turns.active_turns(tx, conversation_id)):
-        holders.append(await holder_of(tx, turn.id))
+    for turn in reversed(active):
         changes += await endings.end_early(tx, turn, "cancelled")
     await idempotency.forget_answers(tx, conversation_id)
     deleted = await conversations.delete_conversation(tx, conversation_id, owner=owner)
-    holder = next(filter(None, holders), None)
     tx.after_commit(partial(_tell, feed, conversation_id, [*changes, deleted], holder=holder))
     return True
 

@@ -22,6 +22,7 @@ from shared.db import Database
 from shared.errors import SettingsError
 from shared.feed import Feed
 from shared.jobs import Jobs
+from shared.log import on_stray_error
 from shared.redis import connect_redis, end
 from shared.settings import Settings
 
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> Litestar:
     @asynccontextmanager
     async def resources(_: Litestar) -> AsyncGenerator[None]:
         """Postgres and Redis may come later than we do: nothing is asked of them here."""
+        asyncio.get_running_loop().set_exception_handler(on_stray_error)
         listening = asyncio.create_task(feed.listen())
         looking = asyncio.create_task(Lookout(db, feed).run())
         try:

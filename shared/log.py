@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from asyncio import AbstractEventLoop
+from typing import Any
 
 import structlog
 
 from shared.settings import Settings
+
+log = structlog.get_logger()
 
 
 def configure_logging(settings: Settings, *, process: str) -> None:
@@ -43,3 +47,12 @@ def configure_logging(settings: Settings, *, process: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     # A connection that can't be closed in good order is replaced; its traceback helps nobody.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+
+
+def on_stray_error(loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+    """For what nobody waits for: libraries close lost connections in tasks of their own."""
+    error = context.get("exception")
+    if isinstance(error, OSError):
+        log.warning("connection_lost", error=type(error).__name__)
+    else:
+        loop.default_exception_handler(context)

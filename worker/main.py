@@ -25,7 +25,7 @@ from shared.db import Database
 from shared.errors import RequestError, SettingsError
 from shared.feed import Feed
 from shared.jobs import Jobs
-from shared.log import configure_logging
+from shared.log import configure_logging, on_stray_error
 from shared.redis import REDIS_ERRORS, connect_redis, end
 from shared.settings import Settings, load_settings
 from shared.store.workers import leave
@@ -55,6 +55,7 @@ def main() -> None:
 
 async def serve(settings: Settings) -> None:
     """Runs turns until SIGTERM or SIGINT, then drains."""
+    asyncio.get_running_loop().set_exception_handler(on_stray_error)
     model = choose_model(settings)
     db = Database(settings)
     redis = connect_redis(settings)
@@ -72,6 +73,7 @@ async def serve(settings: Settings) -> None:
     ended, _ = await asyncio.wait(
         {stopping, hearing, beating, sweeping, listening}, return_when=asyncio.FIRST_COMPLETED
     )
+    turns.draining = True
     await drain(settings, queue, sweep, sweeping)
     await end(listening, sweeping, beating, hearing, stopping)
     with suppress(RequestError):

@@ -73,6 +73,8 @@ class Turns:
         self._lost: set[Held] = set()
         self._cancelled: set[Held] = set()
         self._orphans: dict[Held, float] = {}
+        self.draining = False
+        """No turn is claimed any more."""
 
     @property
     def held(self) -> set[Held]:
@@ -110,14 +112,19 @@ class Turns:
         }
 
     async def run_all(self, conversation_id: UUID) -> None:
-        """Runs the head turn, then rings for the next; without Redis it goes on by itself."""
-        while (ran := await self.run_head(conversation_id)) is not None:
-            if ran.pause > SHORT_PAUSE_SECONDS:
+        """Runs the head turn, then rings for the next; without Redis it goes on by itself.
+
+        While we drain, what is left is for others.
+        """
+        while not self.draining:
+            ran = await self.run_head(conversation_id)
+            if ran is None or ran.pause > SHORT_PAUSE_SECONDS:
                 return
             if ran.pause:
                 await asyncio.sleep(ran.pause)
             elif await self._jobs.ring(conversation_id):
                 return
+        await self._jobs.ring(conversation_id)
 
     async def run_head(self, conversation_id: UUID) -> Ran | None:
         """One attempt at the turn at the head of the conversation; None if there is none for us."""

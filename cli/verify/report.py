@@ -165,7 +165,8 @@ def takeover_section(storm: StormResult) -> str:
     note = (
         f"From the loss to the next claim, in seconds. A lease lasts {LIMITS.lease:g} s and is"
         f" renewed every {LIMITS.lease / 3:g} s; the sweep comes after {LIMITS.sweep:g} s at the"
-        " latest. Disturbed: a store was away meanwhile, or no other worker was there."
+        " latest. Disturbed: a store was away meanwhile or just before, or no other worker was"
+        " there."
     )
     return f"## Takeovers\n\n{note}\n\n{table(heads, rows)}"
 

@@ -17,6 +17,9 @@ from typing import Any
 from cli.verify.chaos import Outage
 from cli.verify.part import Life
 
+RECOVERY_SECONDS = 2.0
+"""Who found a store away asks again after a second."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -92,7 +95,9 @@ class Takeover:
     loss: Loss
     seconds: float
     disturbed: bool
-    """A store was away meanwhile, or no other worker was well: no measure of the mechanism."""
+    """A store was away meanwhile or just before, or no other worker was well: no measure of the
+    mechanism.
+    """
 
 
 @dataclass
@@ -177,7 +182,7 @@ def _disturbed(
     limits: Limits,
 ) -> bool:
     """Somebody must have been there from the moment the turn was free."""
-    if any(outage.began <= until and outage.ended >= since for outage in outages):
+    if any(out.began <= until and out.ended + RECOVERY_SECONDS >= since for out in outages):
         return True
     by_lease = loss in (Loss.killed, Loss.frozen)
     free = since + (limits.lease if by_lease else 0.0)

@@ -104,7 +104,8 @@ def test_a_holder_nobody_logged_is_not_guessed() -> None:
     [
         (Outage("postgres", 13, 14), True),
         (Outage("redis", 17, 30), True),
-        (Outage("redis", 5, 11.9), False),
+        (Outage("redis", 5, 11.9), True),
+        (Outage("redis", 5, 9.9), False),
         (Outage("postgres", 17.6, 18), False),
     ],
 )

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from shared.redis import QUEUE, Redis
 from shared.store.tasks import list_tasks
 from tests.fixtures.stand_in import StandIn
 from tests.fixtures.turns import Desk
@@ -261,3 +262,27 @@ async def test_a_cancelled_worker_gives_its_turn_back_at_once(desk: Desk) -> Non
     again.cancel()
     with pytest.raises(asyncio.CancelledError):
         await again
+
+
+async def rung(redis: Redis) -> int:
+    found: int = await redis.zcard(QUEUE)  # pyright: ignore[reportUnknownMemberType]
+    return found
+
+
+async def test_a_worker_that_drains_claims_nothing_more_and_rings_for_others(
+    desk: Desk, redis: Redis, stand_in: StandIn
+) -> None:
+    conversation_id = await desk.conversation()
+    first = await desk.say(conversation_id, "gated First then the rest")
+    second = await desk.say(conversation_id, "say second")
+    worker = await desk.worker()
+    running = asyncio.create_task(worker.run_all(conversation_id))
+    await until(lambda: worker.held)
+    worker.draining = True
+    stand_in.open_gate()
+    await running
+    assert (await desk.turn(first.id)).status == "completed"
+    rings = await rung(redis)
+    await worker.run_all(conversation_id)
+    assert await rung(redis) == rings + 1
+    assert (await desk.turn(second.id)).status == "queued"
