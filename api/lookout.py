@@ -41,7 +41,8 @@ class Lookout:
                 log.warning("lookout_failed", error=type(error).__name__)
 
     async def look(self) -> None:
-        """Sends viewers to the rows who are behind, or whose conversation is gone.
+        """Sends viewers to the rows who are behind, or whose conversation is gone, and those who
+        lack the text in flight once Redis can tell it.
 
         When the server stops it sends all, so that nobody waits for the rest of their time.
         """
@@ -53,5 +54,6 @@ class Lookout:
             async with self._db.snapshot() as tx:
                 last = await last_seqs(tx, {viewer.about for viewer in viewers})
         for viewer in viewers:
-            if viewer.about not in last or last[viewer.about] > viewer.seen:
+            behind = viewer.about not in last or last[viewer.about] > viewer.seen
+            if behind or (viewer.lacks_text and self._feed.healthy):
                 viewer.put(MISSED)

@@ -23,6 +23,7 @@ from shared.errors import NotFound, Unavailable
 from shared.events import ClosingReason, Event, StreamClosing
 from shared.feed import NOTHING_SEEN, Feed, Subscription
 from shared.publisher import MISSED, Changes, Delta, Missed, Told
+from shared.redis import REDIS_ERRORS
 from shared.store.replay import Replay, replay
 
 RETRY_MS = 2000
@@ -55,17 +56,20 @@ class EventStream:
         self._follower = Follower(cursor)
         self._behind = True
         """There may be rows that Postgres has not shown us yet."""
+        self._lacks_text = False
 
-    @property
-    def seen(self) -> int:
-        return NOTHING_SEEN if self._behind else self._follower.cursor.seq
+    def brief(self, viewer: Subscription) -> None:
+        """Says what the lookout must know of us."""
+        viewer.seen = NOTHING_SEEN if self._behind else self._follower.cursor.seq
+        viewer.lacks_text = self._lacks_text
 
     async def catch_up(self) -> AsyncGenerator[ServerSentEvent, None]:
         """The rows changed since the cursor, then the text in flight.
 
-        Raises NotFound once the conversation is deleted. While Postgres is away nothing comes,
-        and the lookout sends us again.
+        Raises NotFound once the conversation is deleted. While Postgres or Redis is away its part
+        is missing, and the lookout sends us again.
         """
+        self._lacks_text = False
         for _ in range(CATCH_UP_TRIES):
             try:
                 async for event in self._rows():
@@ -74,13 +78,14 @@ class EventStream:
                 return
             if not self._follower.active:
                 return
-            live = await self._feed.live_text(self._conversation_id)
-            if live is None:
-                return
             try:
-                told = self._follower.on_live_text(live)
+                live = await self._feed.ask_for_text(self._conversation_id)
+                told = self._follower.on_live_text(live) if live is not None else None
             except BehindError:
                 continue
+            except REDIS_ERRORS:
+                self._lacks_text = True
+                return
             if told is not None:
                 yield encode(*told)
             return
@@ -175,7 +180,7 @@ async def event_stream(
             async for event in stream.catch_up():
                 yield event
             while (left := deadline - loop.time()) > 0 and not shutdown.is_set():
-                viewer.seen = stream.seen
+                stream.brief(viewer)
                 told = await viewer.wait(left)
                 if viewer.too_slow:
                     reason = "slow"

@@ -139,11 +139,11 @@ def moves_base(change: Change) -> bool:
     The seq of the last such change is the "base" of the text in flight: deltas carry the base
     they were made on, so that a piece from before a commit, a cancel or a new attempt is known
     for what it is by comparing two numbers. Messages of the user and the queue behind a running
-    turn don't touch its text.
+    turn don't touch its text; a turn that waits once more has ended before.
     """
     match change:
         case TurnUpdated(turn=turn):
-            return turn.status != "queued"
+            return turn.status != "queued" or turn.attempt > 0
         case MessageCreated(message=message) | MessageUpdated(message=message):
             return message.role != "user"
         case ConversationUpdated():

@@ -51,6 +51,8 @@ class Subscription:
         self.about = about
         self.seen = NOTHING_SEEN
         """The last change of the conversation that its viewer needs not be told of any more."""
+        self.lacks_text = False
+        """Redis could not tell the viewer what text is in flight."""
         self._told: deque[Told] = deque()
         self._woken = asyncio.Event()
         self.too_slow = False
@@ -118,10 +120,17 @@ class Feed(Publisher):
     async def live_text(self, conversation_id: UUID) -> LiveText | None:
         """The text in flight; None if there is none or Redis can't tell."""
         try:
-            async with self._redis.promptly():
-                value: bytes | None = await self._redis.get(live_key(conversation_id))
+            return await self.ask_for_text(conversation_id)
+        except REDIS_ERRORS:
+            return None
+
+    async def ask_for_text(self, conversation_id: UUID) -> LiveText | None:
+        """The text in flight. Raises one of REDIS_ERRORS."""
+        async with self._redis.promptly():
+            value: bytes | None = await self._redis.get(live_key(conversation_id))
+        try:
             return parse_live(value) if value is not None else None
-        except (*REDIS_ERRORS, msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     async def listen(self) -> None:

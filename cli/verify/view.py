@@ -162,7 +162,7 @@ class View:
             if over:
                 told = f"turn {key}: {turn['status']} after {before['status']}"
                 self._note(Invariant.over_is_over, told)
-        if turn["status"] != "queued":
+        if turn["status"] != "queued" or turn["attempt"]:
             self._forget_text()
         self._late.pop(key, None)
         self.turns[key] = turn

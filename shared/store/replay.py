@@ -8,7 +8,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select, union_all
+from sqlalchemy import func, or_, select, union_all
 
 from shared.db import Transaction
 from shared.events import Change, TurnUpdated
@@ -72,7 +72,8 @@ async def _base(tx: Transaction, conversation_id: UUID) -> tuple[int, bool]:
             MessageRow.conversation_id == conversation_id, MessageRow.role != "user"
         ),
         select(func.max(TurnRow.changed_seq)).where(
-            TurnRow.conversation_id == conversation_id, TurnRow.status != "queued"
+            TurnRow.conversation_id == conversation_id,
+            or_(TurnRow.status != "queued", TurnRow.attempt > 0),
         ),
     ).subquery()
     active = (

@@ -45,6 +45,19 @@ async def test_only_who_is_behind_is_sent_to_the_rows(
         assert await other.wait(0) == []
 
 
+async def test_who_lacks_the_text_in_flight_is_sent_for_it_once_redis_is_there(
+    client: AsyncClient, lookout: Lookout, deaf: Feed
+) -> None:
+    conversation = await begin(client)
+    async with deaf.subscribe(UUID(conversation["id"])) as viewer:
+        viewer.seen, viewer.lacks_text = 0, True
+        await lookout.look()
+        assert await viewer.wait(0) == []
+        deaf.healthy = True
+        await lookout.look()
+        assert await viewer.wait(1) == [MISSED]
+
+
 async def test_who_does_not_look_is_sent_once(
     client: AsyncClient, lookout: Lookout, deaf: Feed
 ) -> None:

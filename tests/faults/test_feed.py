@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
+import anyio
 import pytest
 from pydantic import SecretStr
+from sse_starlette import ServerSentEvent
 
+from api.follower import Cursor
+from api.stream import event_stream
 from cli.embedded import Service as Server
 from shared.feed import Feed
 from shared.ids import new_id
-from shared.publisher import MISSED
+from shared.publisher import MISSED, LiveText
 from shared.redis import REDIS_ERRORS, connect_redis
 from shared.settings import Settings
+from shared.store.endings import end_early
+from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -51,3 +61,70 @@ async def test_what_redis_does_not_take_our_own_viewers_hear_of(
         with pytest.raises(REDIS_ERRORS):
             await lonely_feed.changes(conversation_id, [])
         assert await viewer.wait(1) == [MISSED]
+
+
+def stream(desk: Desk, feed: Feed, conversation_id: UUID) -> AsyncGenerator[ServerSentEvent]:
+    """From the conversation's beginning."""
+    return event_stream(
+        db=desk.db,
+        feed=feed,
+        conversation_id=conversation_id,
+        owner=desk.owner,
+        cursor=Cursor(0),
+        expires_at=datetime.now(UTC) + timedelta(hours=1),
+        lifetime=60,
+        shutdown=anyio.Event(),
+    )
+
+
+async def test_a_viewer_whom_redis_can_not_tell_the_text_waits_for_it(
+    desk: Desk, lonely_feed: Feed, own_valkey: Server
+) -> None:
+    conversation_id = await desk.conversation()
+    turn = await desk.say(conversation_id, "say hello")
+    live = LiveText(turn.id, new_id(), 1, 0, "hello")
+    await lonely_feed.delta(conversation_id, live, 0)
+    os.kill(own_valkey.pid, signal.SIGSTOP)
+    async with aclosing(stream(desk, lonely_feed, conversation_id)) as events:
+        heard = [(await anext(events)).event for _ in range(4)]
+        assert heard == [None, "message.created", "turn.updated", "conversation.updated"]
+        following = asyncio.create_task(anext(events))
+        await until(lambda: [viewer.lacks_text for viewer in lonely_feed.viewers] == [True])
+        os.kill(own_valkey.pid, signal.SIGCONT)
+
+        async def told() -> bool:
+            for viewer in lonely_feed.viewers:
+                viewer.put(MISSED)  # as the lookout does
+            return following.done()
+
+        await until(told)
+        assert (await following).event == "message.delta"
+
+
+async def test_text_of_an_attempt_that_ended_is_not_told_while_its_turn_waits_once_more(
+    desk: Desk, feed: Feed
+) -> None:
+    """Its end was not told, so that Redis has the text still; the rows show no trace of the end."""
+    conversation_id = await desk.conversation()
+    worker = await desk.worker()
+    turn = await desk.say(conversation_id, "stall Half")
+    running = asyncio.create_task(worker.run_head(conversation_id))
+    await until(lambda: feed.live_text(conversation_id))
+    live = await feed.live_text(conversation_id)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert live is not None
+    async with desk.db.transaction() as tx:
+        await end_early(tx, await desk.turn(turn.id), "failed")
+    await desk.retry(turn.id)
+    await feed.delta(conversation_id, live, 0)
+    async with aclosing(stream(desk, feed, conversation_id)) as events:
+        heard = [(await anext(events)).event for _ in range(4)]
+        assert heard[1:] == ["message.created", "conversation.updated", "turn.updated"]
+        following = asyncio.create_task(anext(events))
+        await desk.say(conversation_id, "say more")
+        await feed.changes(conversation_id, [])
+        for viewer in feed.viewers:
+            viewer.put(MISSED)
+        assert (await following).event == "message.created"

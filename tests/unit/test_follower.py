@@ -125,7 +125,13 @@ def test_a_new_attempt_voids_the_text_of_the_old_one() -> None:
     assert follower.on_delta(text(4, "more", base=5)) is None
 
 
-@pytest.mark.parametrize("change", [message(6, "user"), turn(6, "queued")])
+def test_a_turn_that_waits_once_more_has_no_text() -> None:
+    follower = following(Cursor(5, 4), base=5)
+    assert [str(cursor) for cursor, _ in follower.on_changes([turn(6, "queued")])] == ["6"]
+    assert follower.on_delta(text(4, "more", base=5)) is None
+
+
+@pytest.mark.parametrize("change", [message(6, "user"), turn(6, "queued", attempt=0)])
 def test_what_others_say_meanwhile_leaves_the_text_standing(change: Change) -> None:
     follower = following(Cursor(5, 4), base=5)
     assert [str(cursor) for cursor, _ in follower.on_changes([change])] == ["6:4"]
