@@ -107,21 +107,29 @@ async def test_text_of_an_attempt_that_ended_is_not_told_while_its_turn_waits_on
     """Its end was not told, so that Redis has the text still; the rows show no trace of the end."""
     conversation_id = await desk.conversation()
     worker = await desk.worker()
-    turn = await desk.say(conversation_id, "stall Half")
+    turn = await desk.say(conversation_id, "call list_tasks {}\nthen stall Half")
     running = asyncio.create_task(worker.run_head(conversation_id))
-    await until(lambda: feed.live_text(conversation_id))
-    live = await feed.live_text(conversation_id)
+    found: list[LiveText] = []
+
+    async def half() -> bool:
+        live = await feed.live_text(conversation_id)
+        found.extend([live] if live is not None and live.text.endswith("Half") else [])
+        return bool(found)
+
+    await until(half)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    assert live is not None
     async with desk.db.transaction() as tx:
         await end_early(tx, await desk.turn(turn.id), "failed")
     await desk.retry(turn.id)
-    await feed.delta(conversation_id, live, 0)
+    await feed.delta(conversation_id, found[0], 0)
     async with aclosing(stream(desk, feed, conversation_id)) as events:
-        heard = [(await anext(events)).event for _ in range(4)]
-        assert heard[1:] == ["message.created", "conversation.updated", "turn.updated"]
+        heard = [(await anext(events)).event for _ in range(6)]
+        assert heard[1:] == [
+            *("message.created", "conversation.updated"),
+            *("message.created", "message.created", "turn.updated"),
+        ]
         following = asyncio.create_task(anext(events))
         await desk.say(conversation_id, "say more")
         await feed.changes(conversation_id, [])
