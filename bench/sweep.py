@@ -1,6 +1,6 @@
 """What the sweep's question costs beside a million finished turns: `python -m bench.sweep`.
 
-Every worker asks it every second (`shared/store/turns.py: conversations_to_run`). Target: less
+Every worker asks it every second (`shared/store/claims.py: conversations_to_run`). Target: less
 than 5 ms, by an index, also where Postgres has never counted the rows.
 """
 
@@ -23,7 +23,7 @@ from bench.figures import median_and_p99, milliseconds, settings_for
 from cli.embedded import start_postgres
 from migrations.run import upgrade
 from shared.db import Database, Transaction
-from shared.store.turns import conversations_to_run
+from shared.store.claims import conversations_to_run
 
 ROUNDS = 200
 LIMIT = 50

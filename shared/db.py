@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import msgspec
 import structlog
 from sqlalchemy import Executable, event, make_url
@@ -40,6 +41,14 @@ LIMIT_TRANSACTIONS = (
 # SQLSTATE classes that speak of the server or the connection and not of the statement:
 # connection exceptions, lost races, insufficient resources, busy locks, operator intervention.
 UNAVAILABLE_CLASSES = ("08", "40", "53", "55", "57")
+
+# SQLAlchemy passes on the driver's own errors while it makes a new connection ready for use.
+LOST_WHILE_PREPARED = (
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
 
 
 class Transaction:
@@ -130,7 +139,7 @@ async def available() -> AsyncGenerator[None]:
     """Turns the many ways in which Postgres can be away into one error."""
     try:
         yield
-    except (OSError, PoolTimeoutError, DisconnectionError) as error:
+    except (OSError, PoolTimeoutError, DisconnectionError, *LOST_WHILE_PREPARED) as error:
         raise Unavailable() from error
     except DBAPIError as error:
         if error.connection_invalidated or _is_absence(error):

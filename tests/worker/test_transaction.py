@@ -1,12 +1,15 @@
-"""Nothing leaves before its commit."""
+"""Nothing leaves before its commit, and an absence is an absence."""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
 from shared.db import Database
+from shared.errors import Unavailable
 from shared.store.conversations import create_conversation, find_conversation
 
 pytestmark = pytest.mark.anyio
@@ -51,3 +54,18 @@ async def test_a_failure_to_tell_changes_nothing(db: Database) -> None:
         tx.after_commit(fail)
     async with db.snapshot() as tx:
         assert await find_conversation(tx, created.id, owner="alice") is not None
+
+
+async def test_a_connection_lost_while_it_is_made_ready_is_an_absence(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare: Any = asyncpg.Connection.set_type_codec  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+    async def lose(connection: Any, *given: Any, **named: Any) -> None:
+        connection.terminate()
+        await prepare(connection, *given, **named)
+
+    monkeypatch.setattr(asyncpg.Connection, "set_type_codec", lose)
+    with pytest.raises(Unavailable):
+        async with db.snapshot():
+            pass
