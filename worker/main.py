@@ -16,6 +16,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
 
 import asyncio
+import warnings
 from contextlib import suppress
 
 import structlog
@@ -33,6 +34,9 @@ from worker.agent import choose_model
 from worker.queue import RingWorker, ring_worker
 from worker.sweep import Sweep, heartbeat
 from worker.turn import Turns
+
+# The Agents SDK, cancelled before its first step.
+warnings.filterwarnings("ignore", "coroutine 'run_single_turn' was never awaited", RuntimeWarning)
 
 gc.freeze()
 gc.enable()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from shared.db import Transaction
 from shared.store.tasks import create_task, list_tasks
 from tests.fixtures.turns import Desk
 from worker.tools.tasks import CreateTask
-from worker.tools.tool import Tool
+from worker.tools.tool import STOOD_STILL_SECONDS, Tool
 
 pytestmark = pytest.mark.anyio
 
@@ -96,3 +98,26 @@ async def test_a_tool_that_misbehaves_has_a_result_that_says_so_and_no_effect(
     again = await desk.say(conversation_id, "say fine")
     assert await worker.run_head(conversation_id)
     assert (await desk.turn(again.id)).status == "completed"
+
+
+async def test_a_call_whose_worker_stood_still_is_made_again(desk: Desk) -> None:
+    """Its time limit ran out while nothing ran: that is no fault of the tool's."""
+    calls = count()
+
+    async def make(tx: Transaction, owner: str, wanted: CreateTask) -> dict[str, str]:
+        await create_task(tx, owner=owner, title=wanted.title)
+        if not next(calls):
+            time.sleep(STOOD_STILL_SECONDS + 0.2)  # noqa: ASYNC251
+            await asyncio.Event().wait()
+        return {"made": wanted.title}
+
+    tool = Tool("make", "Makes a task.", CreateTask, make)
+    conversation_id = await desk.conversation()
+    turn = await desk.say(conversation_id, 'call make {"title": "x"}\nthen say done')
+    worker = await desk.worker(tools=[tool], parley_tool_timeout_seconds=0.1)
+    await worker.run_all(conversation_id)
+    assert (await desk.turn(turn.id)).status == "completed"
+    results = [m.content for m in await desk.history(conversation_id) if m.role == "tool"]
+    assert results == ['{"made":"x"}']
+    async with desk.db.snapshot() as tx:
+        assert len(await list_tasks(tx, owner=desk.owner, limit=9)) == 1

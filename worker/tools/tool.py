@@ -18,7 +18,7 @@ from agents import FunctionTool
 from agents.tool_context import ToolContext
 
 from shared.db import Transaction, available
-from shared.errors import CancelRequested, LeaseLost, ParleyError, RequestError
+from shared.errors import CancelRequested, LeaseLost, ParleyError, RequestError, Unavailable
 from shared.events import ToolCall
 from shared.text import sanitise
 from worker.steps import Step, reached
@@ -29,6 +29,8 @@ MAX_ARGUMENT_CHARS = 100_000
 MAX_RESULT_BYTES = 200_000
 LOCKED_SECONDS = 4.0
 """A tool that acts on our database holds the conversation's lock meanwhile."""
+STOOD_STILL_SECONDS = 1.0
+"""A time limit that is noticed so late speaks of this process and not of the tool."""
 
 Arguments = TypeVar("Arguments", bound=msgspec.Struct)
 
@@ -39,6 +41,11 @@ class ToolError(ParleyError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code)
         self.result = {"error": {"code": code, "message": message}}
+
+
+class ToolTimeout(ToolError):
+    def __init__(self) -> None:
+        super().__init__("tool_timeout", "The tool took too long and was stopped.")
 
 
 class Tool(msgspec.Struct, Generic[Arguments], frozen=True):
@@ -133,15 +140,28 @@ class Toolbox:
                 result = await self._limited(partial(tool.run, self._owner, call_id, wanted))
                 return await self._recorder.call_done(call_id, partial(_known, result))
 
-            async def effect(tx: Transaction) -> Any:
-                """The time limit ends before the commit: its outcome must be known."""
-                work = partial(_on_database, tool, tx, self._owner, wanted)
-                return await self._limited(work, seconds=min(self._timeout, LOCKED_SECONDS))
-
+            effect = partial(self._effect, tool, wanted)
             return await self._recorder.call_done(call_id, effect)
         except ToolError as error:
             await self._recorder.call_failed(call_id, error.result)
             return error.result
+
+    async def _effect(self, tool: Tool[Any], wanted: Any, tx: Transaction) -> Any:
+        """The time limit ends before the commit: its outcome must be known.
+
+        Raises Unavailable where this process stood still meanwhile: nothing has happened, and the
+        call is made again.
+        """
+        limit = min(self._timeout, LOCKED_SECONDS)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            work = partial(_on_database, tool, tx, self._owner, wanted)
+            return await self._limited(work, seconds=limit)
+        except ToolTimeout:
+            if clock() - began > limit + STOOD_STILL_SECONDS:
+                raise Unavailable from None
+            raise
 
     async def _limited(
         self, work: Callable[[], Awaitable[Any]], *, seconds: float | None = None
@@ -154,7 +174,7 @@ class Toolbox:
         except ParleyError:
             raise
         except TimeoutError:
-            raise ToolError("tool_timeout", "The tool took too long and was stopped.") from None
+            raise ToolTimeout from None
         except Exception as error:
             log.warning("tool_failed", error=type(error).__name__)
             raise ToolError("tool_failed", "The tool failed.") from None
