@@ -256,7 +256,9 @@ def page() -> Page:
     def read(*seqs: int, cursor: int, more: bool = False) -> list[Invariant]:
         found: list[Invariant] = []
         view = View(lambda invariant, _: found.append(invariant))
-        turns = [{"id": f"turn-{seq}", "seq": seq, "status": "queued"} for seq in seqs]
+        turns = [
+            {"id": f"turn-{seq}", "seq": seq, "status": "queued", "attempt": 0} for seq in seqs
+        ]
         told = {"messages": [], "turns": turns, "next_since": cursor, "has_more": more}
         view.read(told, since=3, limit=2)
         return found
