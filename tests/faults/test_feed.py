@@ -7,16 +7,10 @@ import os
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
-import anyio
 import pytest
 from pydantic import SecretStr
-from sse_starlette import ServerSentEvent
 
-from api.follower import Cursor
-from api.stream import event_stream
 from cli.embedded import Service as Server
 from shared.feed import Feed
 from shared.ids import new_id
@@ -24,6 +18,7 @@ from shared.publisher import MISSED, LiveText
 from shared.redis import REDIS_ERRORS, connect_redis
 from shared.settings import Settings
 from shared.store.endings import end_early
+from tests.fixtures.following import view
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
 
@@ -63,20 +58,6 @@ async def test_what_redis_does_not_take_our_own_viewers_hear_of(
         assert await viewer.wait(1) == [MISSED]
 
 
-def stream(desk: Desk, feed: Feed, conversation_id: UUID) -> AsyncGenerator[ServerSentEvent]:
-    """From the conversation's beginning."""
-    return event_stream(
-        db=desk.db,
-        feed=feed,
-        conversation_id=conversation_id,
-        owner=desk.owner,
-        cursor=Cursor(0),
-        expires_at=datetime.now(UTC) + timedelta(hours=1),
-        lifetime=60,
-        shutdown=anyio.Event(),
-    )
-
-
 async def test_a_viewer_whom_redis_can_not_tell_the_text_waits_for_it(
     desk: Desk, lonely_feed: Feed, own_valkey: Server
 ) -> None:
@@ -85,7 +66,7 @@ async def test_a_viewer_whom_redis_can_not_tell_the_text_waits_for_it(
     live = LiveText(turn.id, new_id(), 1, 0, "hello")
     await lonely_feed.delta(conversation_id, live, 0)
     os.kill(own_valkey.pid, signal.SIGSTOP)
-    async with aclosing(stream(desk, lonely_feed, conversation_id)) as events:
+    async with aclosing(view(desk, lonely_feed, conversation_id)) as events:
         heard = [(await anext(events)).event for _ in range(4)]
         assert heard == [None, "message.created", "turn.updated", "conversation.updated"]
         following = asyncio.create_task(anext(events))
@@ -124,7 +105,7 @@ async def test_text_of_an_attempt_that_ended_is_not_told_while_its_turn_waits_on
         await end_early(tx, await desk.turn(turn.id), "failed")
     await desk.retry(turn.id)
     await feed.delta(conversation_id, found[0], 0)
-    async with aclosing(stream(desk, feed, conversation_id)) as events:
+    async with aclosing(view(desk, feed, conversation_id)) as events:
         heard = [(await anext(events)).event for _ in range(6)]
         assert heard[1:] == [
             *("message.created", "conversation.updated"),

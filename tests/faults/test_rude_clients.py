@@ -11,20 +11,16 @@ import json
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
 
-import anyio
 import asyncpg
 import psutil
 import pytest
 
-from api.follower import Cursor
-from api.stream import event_stream
 from shared.feed import MAX_BACKLOG, Feed
 from shared.publisher import Changes
 from tests.api.talk import messages_of, path_of
 from tests.faults.rude import get_request, request
-from tests.fixtures.following import answered
+from tests.fixtures.following import answered, view
 from tests.fixtures.processes import Process
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.turns import Desk
@@ -101,16 +97,7 @@ async def test_who_reads_nothing_is_cut_off_and_nothing_is_kept_for_them(
 async def test_a_viewer_who_falls_far_behind_is_told_so(desk: Desk, feed: Feed) -> None:
     conversation_id = await desk.conversation()
     await desk.say(conversation_id, "hello")
-    stream = event_stream(
-        db=desk.db,
-        feed=feed,
-        conversation_id=conversation_id,
-        owner=desk.owner,
-        cursor=Cursor(0),
-        expires_at=datetime.now(UTC) + timedelta(hours=1),
-        lifetime=60,
-        shutdown=anyio.Event(),
-    )
+    stream = view(desk, feed, conversation_id)
     heard = [await anext(stream), await anext(stream)]
     async with feed.subscribe(conversation_id) as quick:
         told = 0
