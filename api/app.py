@@ -17,7 +17,7 @@ from api.errors import error_handler
 from api.lookout import Lookout
 from api.openapi import openapi_config
 from api.request import JsonRequest, refuse_unknown_parameters
-from api.routes import conversations, events, health, messages, tasks, turns
+from api.routes import conversations, events, health, legacy, messages, tasks, turns
 from shared.db import Database
 from shared.errors import SettingsError
 from shared.feed import Feed
@@ -65,6 +65,8 @@ def create_app(settings: Settings) -> Litestar:
             events.router,
             turns.router,
             tasks.router,
+            legacy.of_token,
+            legacy.of_user,
         ],
         lifespan=[resources],
         guards=[tokens.require, refuse_unknown_parameters],

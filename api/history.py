@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from api.wire import Messages
+import msgspec
+
+from api.wire import ConversationWithMessages, Messages
 from shared.db import Database
 from shared.events import MessageCreated, MessageUpdated, TurnUpdated
 from shared.store.conversations import find_conversation
@@ -30,6 +32,21 @@ async def newest_page(
         turns=turns,
         total_count=conversation.message_count,
         next_since=conversation.seq,
+        has_more=len(found) > limit,
+    )
+
+
+async def conversation_with_messages(
+    db: Database, conversation_id: UUID, *, owner: str, limit: int, before: int | None
+) -> ConversationWithMessages | None:
+    async with db.snapshot() as tx:
+        conversation = await find_conversation(tx, conversation_id, owner=owner)
+        if conversation is None:
+            return None
+        found = await get_chat_history(tx, conversation_id, limit=limit, before=before)
+    return ConversationWithMessages(
+        **msgspec.structs.asdict(conversation),
+        messages=found[-limit:],
         has_more=len(found) > limit,
     )
 

@@ -106,6 +106,7 @@ def openapi_config(version: str) -> OpenAPIConfig:
             Tag("events", "Following a conversation as it happens."),
             Tag("turns", "One user message and all the work until its answer or failure."),
             Tag("tasks", "The to-do list that the agent works on."),
+            Tag("older routes", "The same under names that clients used before."),
             Tag("health", "For load balancers and people on call."),
         ],
     )

@@ -7,7 +7,15 @@ from uuid import UUID
 
 import msgspec
 
-from api.wire import Messages, Part, Readiness, Submitted
+from api.wire import (
+    Chat,
+    ConversationWithMessages,
+    Messages,
+    NewChat,
+    Part,
+    Readiness,
+    Submitted,
+)
 from shared.events import (
     Conversation,
     Message,
@@ -135,6 +143,14 @@ MESSAGES = Messages(
     turns=[TURN],
     total_count=4,
     next_since=9,
+    has_more=False,
+)
+NEW_CHAT = NewChat("What is on my list today?")
+CHAT = Chat(_CONVERSATION_ID, USER_MESSAGE, ASSISTANT_MESSAGE, TURN)
+CHAT_GOING_ON = Chat(_CONVERSATION_ID, USER_MESSAGE, None, QUEUED_TURN)
+CONVERSATION_WITH_MESSAGES = ConversationWithMessages(
+    **msgspec.structs.asdict(CONVERSATION),
+    messages=[USER_MESSAGE, ASKING_MESSAGE, ASSISTANT_MESSAGE],
     has_more=False,
 )
 READINESS = Readiness(

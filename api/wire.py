@@ -75,6 +75,30 @@ class Submitted(msgspec.Struct, frozen=True):
     assistant_message: Message | UnsetType | None = UNSET
 
 
+class NewChat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to say; without a `conversation_id` it begins a conversation."""
+
+    message: Content
+    conversation_id: UUID | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_unfit("message", self.message)
+
+
+class Chat(msgspec.Struct, frozen=True):
+    """`assistant_message` is null as long as the turn goes on, or if it ended without a word."""
+
+    conversation_id: UUID
+    user_message: Message
+    assistant_message: Message | None
+    turn: Turn
+
+
+class ConversationWithMessages(Conversation, frozen=True):
+    messages: list[Message]
+    has_more: bool
+
+
 class Conversations(msgspec.Struct, frozen=True):
     conversations: list[Conversation]
     next_cursor: str | None

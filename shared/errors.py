@@ -5,7 +5,7 @@ ParleyError
 ├── LeaseLost · CancelRequested
 └── RequestError
     ├── InvalidRequest · InvalidCursor · CursorAhead · BodyTooLarge · UnsupportedMediaType
-    ├── Unauthorized
+    ├── Unauthorized · Forbidden
     ├── NotFound · MethodNotAllowed
     ├── ConversationBusy · TurnNotRetryable · IdempotencyKeyReused
     └── Unavailable
@@ -75,6 +75,12 @@ class Unauthorized(RequestError):
     status = 401
     code = "unauthorized"
     title = "A valid bearer token is required"
+
+
+class Forbidden(RequestError):
+    status = 403
+    code = "forbidden"
+    title = "The path names another user than the token"
 
 
 class NotFound(RequestError):

@@ -19,7 +19,7 @@ from api.wire import (
     conversation_cursor,
     parse_conversation_cursor,
 )
-from shared.db import Transaction
+from shared.db import Database, Transaction
 from shared.errors import (
     BodyTooLarge,
     IdempotencyKeyReused,
@@ -76,9 +76,13 @@ async def begin(
 async def listing(
     principal: Owned, db: Db, limit: Limit = DEFAULT_LIMIT, cursor: After = None
 ) -> Conversations:
+    return await page_of(db, owner=principal.owner, limit=limit, cursor=cursor)
+
+
+async def page_of(db: Database, *, owner: str, limit: int, cursor: str | None) -> Conversations:
     after = parse_conversation_cursor(cursor) if cursor is not None else None
     async with db.snapshot() as tx:
-        found = await list_conversations(tx, owner=principal.owner, limit=limit, after=after)
+        found = await list_conversations(tx, owner=owner, limit=limit, after=after)
     page = found[:limit]
     return Conversations(page, conversation_cursor(page[-1]) if len(found) > limit else None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from litestar import Response, Router, get, post
@@ -27,9 +27,11 @@ from shared.errors import (
     NotFound,
     UnsupportedMediaType,
 )
-from shared.events import TERMINAL
+from shared.events import TERMINAL, Turn
 from shared.store.conversations import last_seq
 from shared.store.messages import seq_at
+
+T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -52,6 +54,9 @@ Since = Annotated[
 Before = Annotated[
     str | None, QueryParameter(description="Messages before this `seq`: pages back.")
 ]
+SUBMIT_PROBLEMS = (
+    *(InvalidRequest, NotFound, BodyTooLarge, UnsupportedMediaType, IdempotencyKeyReused),
+)
 _LOCATION = "`Location` names the turn."
 
 
@@ -76,10 +81,7 @@ _LOCATION = "`Location` names the turn."
             ),
         }
     )
-    | problems(
-        *(InvalidRequest, NotFound, ConversationBusy, BodyTooLarge, UnsupportedMediaType),
-        IdempotencyKeyReused,
-    ),
+    | problems(*SUBMIT_PROBLEMS, ConversationBusy),
 )
 async def submit(
     conversation_id: ConversationId,
@@ -114,10 +116,15 @@ async def submit(
         submitted = await wait_for_answer(
             submitted, db=db, feed=feed, owner=principal.owner, seconds=wait
         )
+    return about_turn(submitted.turn, submitted)
+
+
+def about_turn(turn: Turn, content: T) -> Response[T]:
+    """200 once the turn has ended, 202 before, and where to look for it."""
     return Response(
-        submitted,
-        status_code=200 if submitted.turn.status in TERMINAL else 202,
-        headers={"Location": f"/api/chat/turns/{submitted.turn.id}"},
+        content,
+        status_code=200 if turn.status in TERMINAL else 202,
+        headers={"Location": f"/api/chat/turns/{turn.id}"},
     )
 
 

@@ -30,18 +30,20 @@ async def test_what_belongs_to_alice_is_for_bob_what_does_not_exist(
     before = await get(client, path_of(conversation))
     matrix = [(method, path) for method, path in routes(app) if "{conversation_id}" in path]
     matrix += [(method, path) for method, path in routes(app) if "{turn_id}" in path]
-    assert len(matrix) >= 8
+    assert len(matrix) >= 12
     for method, path in matrix:
 
-        def at(conversation_id: str, turn_id: str, path: str = path) -> str:
+        def at(person: Person, conversation_id: str, turn_id: str, path: str = path) -> str:
             filled = path.replace("{conversation_id}", conversation_id)
-            return filled.replace("{turn_id}", turn_id)
+            return filled.replace("{turn_id}", turn_id).replace("{user_id}", person.owner)
 
         unknown = str(new_id())
-        theirs = await ask(client, method, at(conversation["id"], turn["id"]), bob.headers)
+        found = at(bob, conversation["id"], turn["id"])
+        theirs = await ask(client, method, found, bob.headers)
         expect_problem(theirs, 404, "not_found")
-        for asked in (at(unknown, unknown), at("no-uuid", "no-uuid"), at("%00", "%00")):
+        for some_id in (unknown, "no-uuid", "%00"):
             for person in (alice, bob):
+                asked = at(person, some_id, some_id)
                 other = await ask(client, method, asked, person.headers)
                 assert other.content == theirs.content, (method, asked)
                 assert other.status_code == 404
@@ -64,6 +66,7 @@ async def test_what_is_deleted_is_gone_everywhere(
         if "{conversation_id}" not in path and "{turn_id}" not in path:
             continue
         filled = path.replace("{conversation_id}", conversation["id"])
-        answer = await ask(client, method, filled.replace("{turn_id}", turn["id"]), alice.headers)
+        filled = filled.replace("{turn_id}", turn["id"]).replace("{user_id}", "alice")
+        answer = await ask(client, method, filled, alice.headers)
         expect_problem(answer, 404, "not_found")
     assert (await get(client, CONVERSATIONS))["conversations"] == []
