@@ -23,6 +23,11 @@ from tests.fixtures.waiting import until
 pytestmark = pytest.mark.anyio
 
 LONG = "slow 40 " + "word " * 40
+# One that is only beginning has no name yet, but a place.
+ALL_BUT_RUDE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE backend_type = 'client backend' AND application_name IS DISTINCT FROM 'rude'"
+)
 THEIRS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'parley'"
 
 
@@ -99,17 +104,19 @@ async def test_killed_connections_cost_no_word_of_an_answer(fragile: Fragile) ->
 async def every_connection_taken(postgres: FragilePostgres) -> AsyncGenerator[None]:
     """Somebody else has them all, and whoever of ours had one has none any more."""
     taken = [await postgres.connect()]
-    full = False
-    while not full:
-        with suppress(asyncpg.PostgresError):
-            full = not await taken[0].fetch(THEIRS)
-        try:
-            taken.append(await postgres.connect())
-            full = False
-        except asyncpg.TooManyConnectionsError:
-            continue
-    yield
-    await asyncio.gather(*(connection.close() for connection in taken))
+    try:
+        full = False
+        while not full:
+            with suppress(asyncpg.PostgresError):
+                full = not await taken[0].fetch(ALL_BUT_RUDE)
+            try:
+                taken.append(await postgres.connect())
+                full = False
+            except asyncpg.TooManyConnectionsError:
+                continue
+        yield
+    finally:
+        await asyncio.gather(*(connection.close() for connection in taken))
 
 
 async def test_without_a_free_connection_clients_are_told_to_come_again(fragile: Fragile) -> None:
