@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 
 from api.wire import ConversationWithMessages, Messages
-from shared.db import Database
-from shared.events import MessageCreated, MessageUpdated, TurnUpdated
+from shared.db import Database, Transaction
+from shared.events import Conversation, Message, MessageCreated, MessageUpdated, TurnUpdated
 from shared.store.conversations import find_conversation
 from shared.store.messages import get_chat_history
 from shared.store.replay import replay
@@ -20,11 +20,10 @@ async def newest_page(
 ) -> Messages | None:
     """The newest messages in order, their turns and whichever turns wait or run."""
     async with db.snapshot() as tx:
-        conversation = await find_conversation(tx, conversation_id, owner=owner)
-        if conversation is None:
+        found = await _newest(tx, conversation_id, owner=owner, limit=limit, before=before)
+        if found is None:
             return None
-        found = await get_chat_history(tx, conversation_id, limit=limit, before=before)
-        messages = found[-limit:]
+        conversation, messages, has_more = found
         shown = {message.turn_id for message in messages if message.turn_id is not None}
         turns = await turns_of_page(tx, conversation_id, shown)
     return Messages(
@@ -32,7 +31,7 @@ async def newest_page(
         turns=turns,
         total_count=conversation.message_count,
         next_since=conversation.seq,
-        has_more=len(found) > limit,
+        has_more=has_more,
     )
 
 
@@ -40,15 +39,24 @@ async def conversation_with_messages(
     db: Database, conversation_id: UUID, *, owner: str, limit: int, before: int | None
 ) -> ConversationWithMessages | None:
     async with db.snapshot() as tx:
-        conversation = await find_conversation(tx, conversation_id, owner=owner)
-        if conversation is None:
-            return None
-        found = await get_chat_history(tx, conversation_id, limit=limit, before=before)
+        found = await _newest(tx, conversation_id, owner=owner, limit=limit, before=before)
+    if found is None:
+        return None
+    conversation, messages, has_more = found
     return ConversationWithMessages(
-        **msgspec.structs.asdict(conversation),
-        messages=found[-limit:],
-        has_more=len(found) > limit,
+        **msgspec.structs.asdict(conversation), messages=messages, has_more=has_more
     )
+
+
+async def _newest(
+    tx: Transaction, conversation_id: UUID, *, owner: str, limit: int, before: int | None
+) -> tuple[Conversation, list[Message], bool] | None:
+    """The conversation, its newest messages in order, and whether there are older ones."""
+    conversation = await find_conversation(tx, conversation_id, owner=owner)
+    if conversation is None:
+        return None
+    found = await get_chat_history(tx, conversation_id, limit=limit, before=before)
+    return conversation, found[-limit:], len(found) > limit
 
 
 async def changes_since(
