@@ -96,7 +96,7 @@ async def test_whatever_is_killed_in_the_middle_of_an_answer_is_made_good(
     before = {name: running.pid(name) for name in killed.split()}
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    await until(lambda: all(running.pid(name) != pid for name, pid in before.items()))
+    await until(lambda: all(running.pid(name) != pid for name, pid in before.items()), seconds=30)
     stand_in.open_gate()
     await following
     async with httpx.AsyncClient(base_url=url, headers=headers) as client:
