@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import stat
 import subprocess
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cli.process import Account
 
 NAME = "pgserver"  # the name the wheel's own helper uses, so both share one user
+ACCOUNTS = "/etc"
 
 
 def postgres_account() -> Account | None:
     """None for an ordinary user: Postgres simply runs as that one."""
     if os.geteuid() != 0:
         return None
-    with suppress(KeyError):
-        return named(NAME)
-    with suppress(OSError, subprocess.CalledProcessError, KeyError):
-        subprocess.run(
-            ["useradd", "--system", "--no-create-home", NAME], check=True, capture_output=True
-        )
-        return named(NAME)
-    return named("nobody")  # a system without useradd
+    with one_at_a_time():
+        with suppress(KeyError):
+            return named(NAME)
+        with suppress(OSError, subprocess.CalledProcessError, KeyError):
+            subprocess.run(
+                ["useradd", "--system", "--no-create-home", NAME], check=True, capture_output=True
+            )
+            return named(NAME)
+        return named("nobody")  # a system without useradd
+
+
+@contextmanager
+def one_at_a_time() -> Generator[None]:
+    """Two of us that made the user at the same moment would each see an id of their own, and one
+    of them would not last.
+    """
+    folder = os.open(ACCOUNTS, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def named(name: str) -> Account:
