@@ -9,14 +9,16 @@ from functools import partial
 from uuid import UUID
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from api.busy import Yielded, make_way
 from api.wire import OnBusy, Submitted
 from shared.db import Transaction
-from shared.errors import TurnNotRetryable
+from shared.errors import QueueFull, TurnNotRetryable
 from shared.events import TERMINAL, Change, Conversation, MessageCreated, Turn, TurnUpdated
 from shared.ids import new_id
 from shared.jobs import Jobs
+from shared.log import request_id
 from shared.publisher import LiveText, Publisher
 from shared.redis import REDIS_ERRORS
 from shared.store import conversations, endings, idempotency, messages, turns
@@ -38,18 +40,19 @@ async def submit_message(
     content: str,
     on_busy: OnBusy = "enqueue",
     live: LiveText | None = None,
+    queue_limit: int = 0,
 ) -> Submitted | None:
     """The message and the turn that will answer it; None if the conversation isn't the owner's.
 
     `on_busy` says what becomes of a turn that waits or runs (`api/busy.py`); `live` is the text
-    in flight. Raises ConversationBusy.
+    in flight. Raises ConversationBusy, or QueueFull where `queue_limit` turns wait already.
     """
     yielded = Yielded()
     if on_busy != "enqueue":
         if not await conversations.lock_owned(tx, conversation_id, owner=owner):
             return None
         yielded = await make_way(tx, conversation_id, on_busy, live=live)
-    telling = partial(_tell, feed, conversation_id, holder=yielded.holder)
+    telling = partial(tell, feed, conversation_id, holder=yielded.holder, owner=owner)
     if yielded.steered is not None:
         steered = await _steer(tx, yielded.steered, content=content)
         tx.after_commit(partial(telling, [MessageCreated(steered.message.seq, steered.message)]))
@@ -58,6 +61,7 @@ async def submit_message(
     if found is None:
         return None
     submitted, changes = found
+    _refuse_beyond(queue_limit, submitted.turn)
     tx.after_commit(partial(telling, [*yielded.changes, *changes], jobs))
     return submitted
 
@@ -78,7 +82,9 @@ async def _queue_message(
         owner=owner,
         user_message_id=message_id,
         seq=seq + 1,
+        request_id=request_id(),
     )
+    _about(turn)
     created = await messages.add_message(
         tx,
         conversation_id=conversation_id,
@@ -100,6 +106,7 @@ async def _queue_message(
 
 async def _steer(tx: Transaction, turn: Turn, *, content: str) -> Submitted:
     """Says it within the turn at work, which reads it before it next asks the model."""
+    _about(turn)
     seq = await take_seqs(tx, turn.conversation_id, 1, messages=1, preview=content)
     said = await messages.add_message(
         tx,
@@ -125,38 +132,62 @@ async def cancel_turn(
 
     A turn that a worker holds is still running when this returns; it will end as cancelled.
     """
-    turn = await _locked_turn(tx, turn_id, owner=owner)
+    turn = await locked_turn(tx, turn_id, owner=owner)
     if turn is None:
         return None
     if turn.status in TERMINAL:
         return turn, False
     changes, holder = await endings.cancel(tx, turn, live=live)
-    tx.after_commit(partial(_tell, feed, turn.conversation_id, changes, jobs, holder=holder))
+    tx.after_commit(
+        partial(tell, feed, turn.conversation_id, changes, jobs, holder=holder, owner=owner)
+    )
     return await turns.find_turn(tx, turn_id, owner=owner) or turn, True
 
 
 async def retry_turn(
-    tx: Transaction, *, jobs: Jobs, feed: Publisher, turn_id: UUID, owner: str
+    tx: Transaction,
+    *,
+    jobs: Jobs,
+    feed: Publisher,
+    turn_id: UUID,
+    owner: str,
+    queue_limit: int = 0,
 ) -> Turn | None:
-    """The same turn, waiting once more; None if it isn't the owner's. Raises TurnNotRetryable."""
-    turn = await _locked_turn(tx, turn_id, owner=owner)
+    """The same turn, waiting once more; None if it isn't the owner's.
+
+    Raises TurnNotRetryable, or QueueFull where `queue_limit` turns wait already.
+    """
+    turn = await locked_turn(tx, turn_id, owner=owner)
     if turn is None:
         return None
     if turn.status not in {"failed", "cancelled"} or not await turns.is_last(tx, turn):
         raise TurnNotRetryable
     if await messages.is_withdrawn(tx, turn.user_message_id):
         raise TurnNotRetryable("The turn was rolled back.")
-    again = await endings.queue_again(tx, turn)
-    tx.after_commit(partial(_tell, feed, turn.conversation_id, [again], jobs))
+    again = await endings.queue_again(tx, turn, request_id=request_id())
+    _refuse_beyond(queue_limit, again.turn)
+    tx.after_commit(partial(tell, feed, turn.conversation_id, [again], jobs, owner=owner))
     return again.turn
 
 
-async def _locked_turn(tx: Transaction, turn_id: UUID, *, owner: str) -> Turn | None:
+def _refuse_beyond(limit: int, turn: Turn) -> None:
+    """A turn knows its place in the queue. The error takes back what was written."""
+    if limit and turn.position is not None and turn.position > limit:
+        raise QueueFull(f"No more than {limit} may wait.")
+
+
+async def locked_turn(tx: Transaction, turn_id: UUID, *, owner: str) -> Turn | None:
     """The owner's turn as it is under the lock of its conversation."""
     found = await turns.find_turn(tx, turn_id, owner=owner)
     if found is None or not await lock_conversation(tx, found.conversation_id):
         return None
+    _about(found)
     return await turns.find_turn(tx, turn_id, owner=owner)
+
+
+def _about(turn: Turn) -> None:
+    """From here on the request's log lines name the turn that it made or touched."""
+    bind_contextvars(turn_id=str(turn.id), conversation_id=str(turn.conversation_id))
 
 
 async def rename_conversation(
@@ -165,7 +196,7 @@ async def rename_conversation(
     renamed = await conversations.rename_conversation(tx, conversation_id, owner=owner, title=title)
     if renamed is None:
         return None
-    tx.after_commit(partial(_tell, feed, conversation_id, [renamed]))
+    tx.after_commit(partial(tell, feed, conversation_id, [renamed]))
     return renamed.conversation
 
 
@@ -183,17 +214,18 @@ async def delete_conversation(
         changes += await endings.end_early(tx, turn, "cancelled")
     await idempotency.forget_answers(tx, conversation_id)
     deleted = await conversations.delete_conversation(tx, conversation_id, owner=owner)
-    tx.after_commit(partial(_tell, feed, conversation_id, [*changes, deleted], holder=holder))
+    tx.after_commit(partial(tell, feed, conversation_id, [*changes, deleted], holder=holder))
     return True
 
 
-async def _tell(
+async def tell(
     feed: Publisher,
     conversation_id: UUID,
     changes: Sequence[Change],
     jobs: Jobs | None = None,
     *,
     holder: UUID | None = None,
+    owner: str = "",
 ) -> None:
     """Publishes, nudges the worker that holds a turn, rings. The rows are written: whoever isn't
     told now finds them there.
@@ -210,4 +242,4 @@ async def _tell(
             except REDIS_ERRORS as error:
                 log.warning("publish_failed", error=type(error).__name__)
             if jobs is not None:
-                await jobs.ring(conversation_id)
+                await jobs.ring(conversation_id, owner)

@@ -1,119 +1,151 @@
-"""Bearer token -> Principal, or 401.
+"""Who asks? A bearer token, a browser's cookie, or a ticket for one stream -> Principal, or 401.
 
-Every route asks for a token unless its handler says `opt={PUBLIC: True}`: forgetting it locks a
-route instead of opening it.
+Every route asks for it unless its handler says `opt={PUBLIC: True}`: forgetting it locks a route
+instead of opening it.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+import hmac
+from datetime import datetime
+from uuid import UUID
 
-import jwt
 import msgspec
-from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.types import Scope
 
-from shared.errors import SettingsError, Unauthorized
-from shared.settings import Environment, Settings
-from shared.text import is_storable
+from api.cookies import Connection, Cookies, hash_of, method_of
+from api.keys import Keys
+from api.standing import Standing
+from api.tokens import Tokens, header_of, is_owner
+from shared.access import Access
+from shared.connection import EVERYONE
+from shared.db import Database
+from shared.errors import FieldError, InvalidRequest, RequestError, Unauthorized
+from shared.settings import Settings
+from shared.store.browser_sessions import find_session
+from shared.store.tickets import use_ticket
 
 PUBLIC = "public"
-ALGORITHM = "HS256"
-LEEWAY_SECONDS = 30
+TICKETS = "tickets"
+"""`opt={TICKETS: True}`: the route also takes a ticket of its conversation."""
+USER_HEADER = "X-User-Id"
 MAX_TOKEN_BYTES = 8 * 1024
-MAX_OWNER_CHARS = 255
-MIN_SECRET_BYTES = 32
-MIN_SECRET_CHARACTERS = 8
-
-# What stands in examples and tutorials is known to everybody, however long it is.
-WELL_KNOWN = (
-    *("changeme", "change-me", "change_me", "change this", "example", "placeholder"),
-    *("your-secret", "your_secret", "your-256-bit-secret", "a-string-secret-at-least-256-bits"),
-)
-
-Connection = ASGIConnection[Any, Any, Any, Any]
+MAX_OPAQUE_CHARS = 512
+REFUSED = "refused"
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks, and until when the token says so."""
+    """Who asks, until when at most, and what that hangs on meanwhile."""
 
     owner: str
-    expires_at: datetime
+    expires_at: datetime | None
+    """None: what they came with has no end."""
+    access: Access = Access()
 
 
-class Tokens:
-    """Checks the tokens of one secret."""
+class Doors:
+    """Every way in, as far as the settings open it.
 
-    def __init__(self, settings: Settings) -> None:
-        _refuse_weak_secret(settings)
-        self._secret = settings.parley_jwt_secret.get_secret_value()
-        self._issuer = settings.parley_jwt_issuer
-        self._audience = settings.parley_jwt_audience
+    Signed tokens are checked without a look at the database: theirs is the common path.
+    """
 
-    def principal(self, connection: Connection) -> Principal:
-        """Raises Unauthorized; which check failed is nobody's business but ours."""
+    def __init__(
+        self, settings: Settings, db: Database, keys: Keys | None, standing: Standing
+    ) -> None:
+        self.cookies = Cookies(settings)
+        self._db = db
+        self._tokens = Tokens(settings, keys)
+        self._service = settings.service_auth_token.get_secret_value().encode()
+        self._standing = standing
+
+    async def require(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """The guard of the whole application. OPTIONS tells only which methods there are."""
+        if handler.opt.get(PUBLIC) or method_of(connection) == "OPTIONS":
+            return
+        if handler.opt.get(TICKETS) and "ticket" in connection.query_params:
+            found = await self._of_ticket(connection)
+        else:
+            found = await self.principal(connection)
+        connection.scope["user"] = found
+
+    async def require_without_route(self, error: Exception, scope: Scope) -> None:  # noqa: ARG002
+        """Where no route was found no guard has run. Nobody learns without a token which routes
+        there are: the error handler answers what is left here instead.
+        """
+        if "route_handler" in scope or scope["type"] != "http":
+            return
+        try:
+            await self.principal(Connection(scope))
+        except RequestError as refused:
+            scope["state"][REFUSED] = refused
+
+    async def principal(self, connection: Connection) -> Principal:
+        """Raises Unauthorized; which check failed is nobody's business but ours.
+
+        Raises OriginRefused for a cookie that another site may have sent, InvalidRequest for the
+        service token without a user, and Unavailable where nobody can tell.
+        """
         given = connection.headers.getall("authorization", [])
+        if not given:
+            return await self._of_cookie(connection)
         if len(given) != 1:
             raise Unauthorized
         scheme, _, token = given[0].partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_BYTES:
             raise Unauthorized
-        try:
-            return self._read(token)
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError, OSError):
-            raise Unauthorized from None
+        if self._service and hmac.compare_digest(token.encode(), self._service):
+            return _of_service(connection)
+        if (header := header_of(token)) is not None:
+            owner, expires_at = await self._tokens.read(token, header)
+            return Principal(owner, expires_at)
+        return await self._of_session(token)
 
-    def _read(self, token: str) -> Principal:
-        claims = jwt.decode(
-            token,
-            self._secret,
-            algorithms=[ALGORITHM],
-            audience=self._audience,
-            issuer=self._issuer,
-            leeway=LEEWAY_SECONDS,
-            options={"require": ["exp", "sub", "iss", "aud"]},
-        )
-        owner = claims["sub"]
-        if not _is_owner(owner):
+    async def _of_session(self, token: str) -> Principal:
+        if len(token) > MAX_OPAQUE_CHARS or not token.isascii():
             raise Unauthorized
-        expires_at = datetime.fromtimestamp(float(claims["exp"]), UTC)
-        return Principal(owner, expires_at)
+        found = await self._standing.session(token)
+        if found is None or not is_owner(found.user_id):
+            raise Unauthorized
+        return Principal(found.user_id, found.expires_at, Access(session_id=found.id))
 
-    def require(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        """The guard of the whole application. OPTIONS tells only which methods there are."""
-        if handler.opt.get(PUBLIC) or _method(connection) == "OPTIONS":
-            return
-        connection.scope["user"] = self.principal(connection)
+    async def _of_cookie(self, connection: Connection) -> Principal:
+        id_hash = self.cookies.read(connection)
+        if id_hash is None:
+            raise Unauthorized
+        self.cookies.check_origin(connection)
+        async with self._db.snapshot(EVERYONE) as tx:
+            found = await find_session(tx, id_hash)
+        if found is None or await self._standing.lost({Access(found.access.session_id)}):
+            raise Unauthorized
+        return Principal(found.owner, found.expires_at, found.access)
+
+    async def _of_ticket(self, connection: Connection) -> Principal:
+        """A ticket that comes with a token is refused: one of the two is a mistake. A cookie comes
+        by itself and counts for nothing.
+        """
+        given = connection.query_params.getall("ticket")
+        conversation_id: UUID = connection.path_params["conversation_id"]
+        if "authorization" in connection.headers or len(given) != 1:
+            raise Unauthorized
+        async with self._db.transaction(EVERYONE) as tx:
+            found = await use_ticket(tx, hash_of(given[0]), conversation_id)
+        if found is None or await self._standing.lost({found.access}):
+            raise Unauthorized
+        return Principal(found.owner, found.expires_at, found.access)
 
 
-def _method(connection: Connection) -> str:
-    method: str = connection.scope.get("method", "")  # pyright: ignore[reportUnknownMemberType]
-    return method
-
-
-def _is_owner(owner: object) -> bool:
-    if not isinstance(owner, str) or not owner.strip() or len(owner) > MAX_OWNER_CHARS:
-        return False
-    controls = any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in owner)
-    return not controls and is_storable(owner)
-
-
-def _refuse_weak_secret(settings: Settings) -> None:
-    """Raises SettingsError. In development any secret will do, but there must be one."""
-    secret = settings.parley_jwt_secret.get_secret_value()
-    problem = _weakness(secret)
-    if not secret or (problem and settings.parley_env is not Environment.development):
-        raise SettingsError([f"PARLEY_JWT_SECRET: {problem}"])
-
-
-def _weakness(secret: str) -> str | None:
-    if not secret:
-        return "there is no secret to check tokens with"
-    if len(secret.encode()) < MIN_SECRET_BYTES:
-        return f"the secret must have at least {MIN_SECRET_BYTES} bytes"
-    if len(set(secret)) < MIN_SECRET_CHARACTERS:
-        return f"the secret must have at least {MIN_SECRET_CHARACTERS} different characters"
-    if any(known in secret.lower() for known in WELL_KNOWN):
-        return "the secret is one of those that stand in examples"
-    return None
+def _of_service(connection: Connection) -> Principal:
+    """Whoever has the service token acts for the user they name; nobody else can."""
+    given = connection.headers.getall(USER_HEADER, [])
+    try:
+        # As other texts on the wire; the server has decoded the bytes one by one.
+        owner = given[0].encode("latin-1").decode() if len(given) == 1 else ""
+    except UnicodeError:
+        owner = ""
+    if not is_owner(owner):
+        raise InvalidRequest(
+            "The service token acts for one user, who must be named in a header.",
+            [FieldError(USER_HEADER, "Must name one user")],
+        )
+    return Principal(owner, None)

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import PathParameter
 
 from api.auth import Principal
+from api.cookies import Cookies
 from api.idempotency import Once, provide_once
 from api.request import JsonRequest
 from shared.db import Database
@@ -23,8 +24,10 @@ Ring = NamedDependency[Jobs]
 Live = NamedDependency[Feed]
 Configured = NamedDependency[Settings]
 Redis = NamedDependency[ArqRedis]
+Jar = NamedDependency[Cookies]
 Repeatable = NamedDependency[Once]
 ConversationId = Annotated[UUID, PathParameter(description="The conversation.")]
+MessageId = Annotated[UUID, PathParameter(description="The message.")]
 TurnId = Annotated[UUID, PathParameter(description="The turn.")]
 
 

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable
 from copy import copy
 from uuid import uuid4
 
 import structlog
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from msgspec import json
+from structlog.contextvars import bound_contextvars, unbind_contextvars
 
+from api.browsers import Browsers
 from api.errors import INTERNAL, PROBLEM_JSON
+from shared.log import told
 
 log = structlog.get_logger()
 
-HEADERS = {
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
-    b"cache-control": b"no-store",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
-}
+NO_CONTENT = 204
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
 class Edge:
     """Wraps the whole application, so that what the framework answers by itself passes here too."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, browsers: Browsers) -> None:
         self._app = app
+        self._browsers = browsers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = uuid4().hex
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            answer = Answer(send, request_id, bodiless=scope["method"] == "HEAD")
+        request_id = request_id_of(scope)
+        with bound_contextvars(request_id=request_id):
+            answer = Answer(send, scope, request_id, self._browsers)
             method = scope["method"]
             if method == "HEAD":
                 # What GET would say, without its body; no handler has to think of it. A copy: the
@@ -44,7 +44,10 @@ class Edge:
                 scope["method"] = "GET"
             began = time.perf_counter()
             try:
-                await self._app(scope, receive, answer.send)
+                if self._browsers.asks_first(scope):
+                    await answer.whole(NO_CONTENT, self._browsers.preflight())
+                else:
+                    await self._app(scope, receive, answer.send)
             except Exception as error:
                 await answer.fail(error)
             finally:
@@ -55,22 +58,28 @@ class Edge:
                     status=answer.status,
                     duration_ms=round((time.perf_counter() - began) * 1000, 1),
                 )
+                # Bound where a turn was made or touched (`actions.py`).
+                unbind_contextvars("turn_id", "conversation_id")
 
 
 class Answer:
     """What goes back to the client."""
 
-    def __init__(self, send: Send, request_id: str, *, bodiless: bool) -> None:
+    def __init__(self, send: Send, scope: HTTPScope, request_id: str, browsers: Browsers) -> None:
         self._send = send
+        self._scope = scope
         self._request_id = request_id
-        self._bodiless = bodiless
+        self._browsers = browsers
+        self._bodiless = scope["method"] == "HEAD"
         self._ended = False
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = self._headers(message["headers"])
+            given = [(name.lower(), value) for name, value in message["headers"]]
+            headers = self._browsers.headers(self._scope, given)
+            message["headers"] = [*headers, (b"x-request-id", self._request_id.encode())]
         elif message["type"] == "http.response.body" and self._bodiless:
             if self._ended:
                 return
@@ -78,27 +87,28 @@ class Answer:
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
+    async def whole(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b""
+    ) -> None:
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
     async def fail(self, error: Exception) -> None:
         """Only what breaks after the answer began, or in the framework itself, comes here."""
-        cause = type(error.__cause__).__name__ if error.__cause__ else None
-        log.error("request_error", error=type(error).__name__, cause=cause)
+        log.error("request_error", **told(error))
         if self.status:
             return
         body = json.encode(INTERNAL)
-        await self.send(
-            {
-                "type": "http.response.start",
-                "status": INTERNAL.status,
-                "headers": [
-                    (b"content-type", PROBLEM_JSON.encode()),
-                    (b"content-length", str(len(body)).encode()),
-                ],
-            }
-        )
-        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+        headers = [
+            (b"content-type", PROBLEM_JSON.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await self.whole(INTERNAL.status, headers, body)
 
-    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        headers = [(name.lower(), value) for name, value in given]
-        names = {name for name, _ in headers}
-        headers += [(name, value) for name, value in HEADERS.items() if name not in names]
-        return [*headers, (b"x-request-id", self._request_id.encode())]
+
+def request_id_of(scope: HTTPScope) -> str:
+    """The one that the client or a proxy gave, if it is fit to be written down; or a new one."""
+    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        return given[0].decode()
+    return uuid4().hex

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from api.auth import Connection
+from api.auth import REFUSED
 from api.wire import Problem
 from shared.errors import (
     BodyTooLarge,
@@ -20,10 +19,12 @@ from shared.errors import (
     MethodNotAllowed,
     NotFound,
     RequestError,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
 )
+from shared.log import told
 
 log = structlog.get_logger()
 
@@ -45,7 +46,6 @@ _BY_STATUS: dict[int, type[RequestError]] = {
 }
 
 AnyRequest = Request[Any, Any, Any]
-Check = Callable[[Connection], object]
 
 
 def problem_of(error: RequestError) -> Problem:
@@ -65,26 +65,15 @@ def answer(problem: Problem, headers: dict[str, str] | None = None) -> Response[
     )
 
 
-def error_handler(check_token: Check) -> Callable[[AnyRequest, Exception], Response[Problem]]:
-    """The one handler of the application.
-
-    Where no route was found no guard has run: `check_token` comes first there, so that nobody
-    learns without a token which routes there are.
-    """
-
-    def handle(request: AnyRequest, error: Exception) -> Response[Problem]:
-        if "route_handler" not in request.scope:
-            try:
-                check_token(request)
-            except Unauthorized as refused:
-                error = refused
-        known = _known(error)
-        if known is None:
-            log.error("request_error", error=_name(error), cause=_name(error.__cause__))
-            return answer(INTERNAL)
-        return answer(problem_of(known), _headers(known, error))
-
-    return handle
+def handle_error(request: AnyRequest, error: Exception) -> Response[Problem]:
+    """The one handler of the application."""
+    # Where no route was found the way in was checked last, and comes first all the same.
+    error = request.scope["state"].get(REFUSED, error)
+    known = _known(error)
+    if known is None:
+        log.error("request_error", **told(error))
+        return answer(INTERNAL)
+    return answer(problem_of(known), _headers(known, error))
 
 
 def _known(error: Exception) -> RequestError | None:
@@ -101,6 +90,8 @@ def _headers(known: RequestError, error: Exception) -> dict[str, str]:
     match known:
         case Unauthorized():
             return {"WWW-Authenticate": "Bearer"}
+        case TooManyRequests(retry_after=seconds):
+            return {"Retry-After": str(seconds)}
         case Unavailable():
             return {"Retry-After": "1"}
         case MethodNotAllowed():
@@ -120,7 +111,3 @@ def _field_error(item: dict[str, str]) -> FieldError:
     if found := _FIELD.search(message):
         return FieldError(found[1] or found[2], message)
     return FieldError(item.get("key", "").removeprefix("data."), message)
-
-
-def _name(error: BaseException | None) -> str | None:
-    return type(error).__name__ if error is not None else None

@@ -19,7 +19,7 @@ async def newest_page(
     db: Database, conversation_id: UUID, *, owner: str, limit: int, before: int | None
 ) -> Messages | None:
     """The newest messages in order, their turns and whichever turns wait or run."""
-    async with db.snapshot() as tx:
+    async with db.snapshot(owner) as tx:
         found = await _newest(tx, conversation_id, owner=owner, limit=limit, before=before)
         if found is None:
             return None
@@ -38,7 +38,7 @@ async def newest_page(
 async def conversation_with_messages(
     db: Database, conversation_id: UUID, *, owner: str, limit: int, before: int | None
 ) -> ConversationWithMessages | None:
-    async with db.snapshot() as tx:
+    async with db.snapshot(owner) as tx:
         found = await _newest(tx, conversation_id, owner=owner, limit=limit, before=before)
     if found is None:
         return None
@@ -63,7 +63,7 @@ async def changes_since(
     db: Database, conversation_id: UUID, *, owner: str, since: int, limit: int
 ) -> Messages | None:
     """Messages and turns in the order of their last change, at most `limit` of both."""
-    async with db.snapshot() as tx:
+    async with db.snapshot(owner) as tx:
         conversation = await find_conversation(tx, conversation_id, owner=owner)
         found = await replay(tx, conversation_id, owner=owner, since=since, limit=limit)
     if conversation is None or found is None:

@@ -42,10 +42,11 @@ class Once:
         act: Callable[[Transaction], Awaitable[Answer]],
     ) -> Answer:
         """What `act` answers, or has answered. Where it raises, the key is as if never used."""
-        async with self._db.transaction() as tx:
+        owner = self._request.user.owner
+        async with self._db.transaction(owner) as tx:
             if self._key is None:
                 return await act(tx)
-            owner, asked = self._request.user.owner, self._asked(body)
+            asked = self._asked(body)
             kept = await claim_key(tx, self._key, owner=owner, request_hash=asked)
             if kept is None:
                 answer = await act(tx)

@@ -12,14 +12,25 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, Example, License, SecurityScheme, Tag
 from litestar.params import Body
 
-from api.auth import PUBLIC
+from api.auth import PUBLIC, USER_HEADER
+from api.cookies import NAME, PLAIN_NAME
 from api.errors import INTERNAL, PROBLEM_JSON, problem_of
 from api.reference import POLICY, Reference
 from api.wire import Problem
-from shared.errors import NotFound, RequestError, Unauthorized, Unavailable
+from shared.errors import (
+    NotFound,
+    OriginRefused,
+    RequestError,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 
+VERSION = "0.1.0"
 EVENT_STREAM = "text/event-stream"
 BEARER = "BearerAuth"
+COOKIE = "SessionCookie"
+TICKET = "StreamTicket"
 
 Described = Mapping[int, tuple[str, Any, Any]]
 Responses = dict[int, ResponseSpec]
@@ -42,7 +53,7 @@ def described(answers: Described, *, media_type: str = "application/json") -> Re
 def problems(*errors: type[RequestError]) -> Responses:
     """These, and those that any route with a token can answer, one example for each code."""
     by_status: dict[int, list[Problem]] = {500: [INTERNAL]}
-    for error in (Unauthorized, *errors, Unavailable):
+    for error in (Unauthorized, OriginRefused, *errors, TooManyRequests, Unavailable):
         by_status.setdefault(error.status, []).append(problem_of(error()))
     return {
         status: ResponseSpec(
@@ -89,15 +100,34 @@ def openapi_config(version: str) -> OpenAPIConfig:
         ),
         render_plugins=[Reference(), JsonRenderPlugin()],
         create_examples=False,
-        security=[{BEARER: []}],
+        security=[{BEARER: []}, {COOKIE: []}],
         components=Components(
             security_schemes={
                 BEARER: SecurityScheme(
                     type="http",
                     scheme="bearer",
                     bearer_format="JWT",
-                    description="HS256; `sub` is the owner.",
-                )
+                    description="Which kinds there are is a matter of settings. A signed token, "
+                    "by our secret (HS256) or by a key of the identity provider (RS256, ES256, "
+                    "EdDSA): `sub` is the owner. The token of a session of another application: "
+                    "its user is the owner. The service token: the owner is named in the header "
+                    f"`{USER_HEADER}`, which counts with no other token.",
+                ),
+                COOKIE: SecurityScheme(
+                    type="apiKey",
+                    security_scheme_in="cookie",
+                    name=NAME,
+                    description="From `POST /api/session`. What changes something must also come "
+                    "from this origin or an allowed one, as its `Origin` says. A request with a "
+                    "token is taken by its token. In development without TLS the name is "
+                    f"`{PLAIN_NAME}`.",
+                ),
+                TICKET: SecurityScheme(
+                    type="apiKey",
+                    security_scheme_in="query",
+                    name="ticket",
+                    description="For one stream of one conversation, once, within 30 seconds.",
+                ),
             }
         ),
         tags=[
@@ -105,8 +135,11 @@ def openapi_config(version: str) -> OpenAPIConfig:
             Tag("messages", "Saying something, and reading what was said."),
             Tag("events", "Following a conversation as it happens."),
             Tag("turns", "One user message and all the work until its answer or failure."),
+            Tag("search", "Finding what was said."),
+            Tag("feedback", "What the owner thinks of the answers."),
             Tag("tasks", "The to-do list that the agent works on."),
             Tag("older routes", "The same under names that clients used before."),
+            Tag("access", "A browser's session instead of a token."),
             Tag("health", "For load balancers and people on call."),
         ],
     )

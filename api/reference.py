@@ -11,6 +11,7 @@ import msgspec
 from litestar import MediaType, Request
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
+from api.browsers import API_POLICY
 from api.errors import PROBLEM_JSON
 from api.wire import Problem
 
@@ -29,7 +30,7 @@ summary { cursor: pointer; padding: .2rem 0 }
 nav a { display: block }
 """
 _STYLE_HASH = b64encode(sha256(STYLE.encode()).digest()).decode()
-POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'"
+POLICY = f"{API_POLICY}; style-src 'sha256-{_STYLE_HASH}'"
 VERBS = ("get", "post", "put", "patch", "delete")
 
 Json = dict[str, Any]
@@ -66,7 +67,7 @@ def page(document: Json) -> str:
         f"<p>{escape(info['description'])}</p>",
         '<p>Machines read <a href="/schema/openapi.json">openapi.json</a>. Every route but '
         "<code>/health</code> and <code>/schema</code> takes "
-        "<code>Authorization: Bearer &lt;token&gt;</code>.</p>",
+        "<code>Authorization: Bearer &lt;token&gt;</code>, or the cookie of a session.</p>",
         "<nav>",
         *(_link(*found) for found in operations),
         "</nav>",

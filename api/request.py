@@ -10,7 +10,8 @@ from litestar import Request
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
-from api.auth import PUBLIC, Connection, Principal
+from api.auth import PUBLIC, Principal
+from api.cookies import Connection
 from shared.errors import FieldError, InvalidRequest, UnsupportedMediaType
 
 JSON = "application/json"
@@ -41,7 +42,7 @@ def known_parameters(handler: BaseRouteHandler) -> frozenset[str]:
     )
 
 
-def refuse_unknown_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
+async def refuse_unknown_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
     """A misspelt parameter must not be ignored; nor can one be given twice."""
     if handler.opt.get(PUBLIC):
         return

@@ -7,14 +7,22 @@ from uuid import UUID
 
 import msgspec
 
+from api.rpc import RpcAnswer, RpcRequest
 from api.wire import (
     Chat,
     ConversationWithMessages,
+    Export,
+    FeedbackList,
     Messages,
     NewChat,
+    NewDecision,
+    NewFeedback,
     Part,
     Readiness,
+    SearchResults,
+    Session,
     Submitted,
+    Ticket,
 )
 from shared.events import (
     Conversation,
@@ -26,6 +34,9 @@ from shared.events import (
     Turn,
     TurnUpdated,
 )
+from shared.models import SCHEMA_REVISION
+from shared.store.feedback import Feedback
+from shared.store.search import Piece, SearchResult
 
 _START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 _CONVERSATION_ID = UUID("019caf3e-2f40-7a51-8c1d-0b6f5e2d9a10")
@@ -126,6 +137,10 @@ TURN = msgspec.structs.replace(
     first_token_at=_at(5.8),
     finished_at=_at(6),
 )
+AWAITING_TURN = msgspec.structs.replace(
+    TURN, status="awaiting_approval", seq=7, first_token_at=None, finished_at=None
+)
+NEW_DECISION = NewDecision(_CALL_ID, "deny", reason="Not this one.")
 CONVERSATION = Conversation(
     id=_CONVERSATION_ID,
     title="What is on my list today?",
@@ -153,12 +168,65 @@ CONVERSATION_WITH_MESSAGES = ConversationWithMessages(
     messages=[USER_MESSAGE, ASKING_MESSAGE, ASSISTANT_MESSAGE],
     has_more=False,
 )
+SESSION = Session("alice", _at(3600))
+TICKET = Ticket("kzv0lYqvJ8m3D2sWm9rXyQe1bT5uN7pF4hG6aC8dE0I", _at(30))
+RPC_REQUEST = RpcRequest(
+    jsonrpc="2.0",
+    id=1,
+    method="tools/call",
+    params={"name": "create_task", "arguments": {"title": "Water the plants"}},
+)
+RPC_ANSWER = RpcAnswer(
+    jsonrpc="2.0",
+    id=1,
+    result={
+        "content": [{"type": "text", "text": msgspec.json.encode(TASK).decode()}],
+        "structuredContent": msgspec.to_builtins(TASK),
+        "isError": False,
+    },
+)
+NEW_FEEDBACK = NewFeedback("up", "Short and right.")
+FEEDBACK = Feedback(
+    message_id=ASSISTANT_MESSAGE.id,
+    conversation_id=_CONVERSATION_ID,
+    rating="up",
+    comment="Short and right.",
+    created_at=_at(20),
+    updated_at=_at(20),
+)
+FEEDBACK_LIST = FeedbackList([FEEDBACK], None)
+EXPORT = Export(
+    exported_at=_at(60),
+    conversation=CONVERSATION,
+    messages=MESSAGES.messages,
+    turns=[TURN],
+    feedback=[FEEDBACK],
+)
+SEARCH_RESULTS = SearchResults(
+    [
+        SearchResult(
+            conversation_id=_CONVERSATION_ID,
+            conversation_title=CONVERSATION.title,
+            message_id=ASSISTANT_MESSAGE.id,
+            seq=ASSISTANT_MESSAGE.seq,
+            role="assistant",
+            created_at=ASSISTANT_MESSAGE.created_at,
+            rank=0.1,
+            snippet=[
+                Piece("One thing: water the ", match=False),
+                Piece("plants", match=True),
+                Piece(".", match=False),
+            ],
+        )
+    ],
+    None,
+)
 READINESS = Readiness(
     "ready",
     {
         "postgres": Part("ok"),
         "redis": Part("ok"),
-        "migrations": Part("ok", "revision 0001, expected 0001"),
+        "migrations": Part("ok", f"revision {SCHEMA_REVISION}, expected {SCHEMA_REVISION}"),
         "workers": Part("ok", "2 alive"),
     },
 )

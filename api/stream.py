@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from math import inf
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,6 +19,7 @@ import msgspec
 from sse_starlette.event import ServerSentEvent
 
 from api.follower import BehindError, Cursor, Follower
+from shared.access import Access
 from shared.db import Database
 from shared.errors import NotFound, Unavailable
 from shared.events import ClosingReason, Event, StreamClosing
@@ -101,7 +103,7 @@ class EventStream:
             self._behind = not found.complete
 
     async def _look(self) -> Replay | None:
-        async with self._db.look() as tx:
+        async with self._db.look(self._owner) as tx:
             return await replay(
                 tx,
                 self._conversation_id,
@@ -154,17 +156,19 @@ async def event_stream(
     conversation_id: UUID,
     owner: str,
     cursor: Cursor,
-    expires_at: datetime,
+    expires_at: datetime | None,
+    access: Access,
     lifetime: float,
     shutdown: anyio.Event,
 ) -> AsyncGenerator[ServerSentEvent, None]:
-    """Ends by itself after `lifetime` seconds, at the token's expiry, on deletion or shutdown, and
-    where the viewer is too slow to be told everything live: it comes again and reads the rows. One
-    that takes nothing at all can't be told anything; it is cut off (`routes/events.py`).
+    """Ends by itself after `lifetime` seconds, at the token's expiry or once its session is ended,
+    on deletion or shutdown, and where the viewer is too slow to be told everything live: it comes
+    again and reads the rows. One that takes nothing at all can't be told anything; it is cut off
+    (`routes/events.py`).
     """
     yield ServerSentEvent(comment="connected", retry=RETRY_MS, sep="\n")
     loop = asyncio.get_running_loop()
-    token_left = (expires_at - datetime.now(UTC)).total_seconds()
+    token_left = (expires_at - datetime.now(UTC)).total_seconds() if expires_at else inf
     reason: ClosingReason = "lifetime" if lifetime < token_left else "unauthorized"
     deadline = loop.time() + min(lifetime, token_left)
     stream = EventStream(
@@ -176,14 +180,15 @@ async def event_stream(
         shutdown=shutdown,
     )
     async with feed.subscribe(conversation_id) as viewer, waking(viewer, shutdown):
+        viewer.access = access
         try:
             async for event in stream.catch_up():
                 yield event
             while (left := deadline - loop.time()) > 0 and not shutdown.is_set():
                 stream.brief(viewer)
                 told = await viewer.wait(left)
-                if viewer.too_slow:
-                    reason = "slow"
+                if viewer.unauthorized or viewer.too_slow:
+                    reason = "unauthorized" if viewer.unauthorized else "slow"
                     break
                 async for event in stream.follow(told):
                     yield event

@@ -58,16 +58,21 @@ async def _told_of_change(viewer: Subscription, seconds: float) -> None:
 async def wait_for_answer(
     submitted: Submitted, *, db: Database, feed: Feed, owner: str, seconds: float
 ) -> Submitted:
-    """The same with its turn as it is at last, and the answer if the turn ended in time."""
+    """The same with its turn as it is at last, and the answer if the turn ended in time.
+
+    A turn that awaits approval is waited for no longer: whoever waits may have to decide.
+    """
     latest = submitted.turn
 
     async def look() -> Submitted | None:
         nonlocal latest
-        async with db.snapshot() as tx:
+        async with db.snapshot(owner) as tx:
             turn = await find_turn(tx, submitted.turn.id, owner=owner)
             if turn is None:
                 raise NotFound
             latest = turn
+            if turn.status == "awaiting_approval":
+                return msgspec.structs.replace(submitted, turn=turn, assistant_message=None)
             if turn.status not in TERMINAL:
                 return None
             answer = await last_answer(tx, turn.conversation_id, turn.id)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import struct
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from api.follower import Cursor
-from shared.errors import FieldError, InvalidCursor
+from shared.errors import FieldError
 from shared.events import Conversation, Message, Task, Turn
+from shared.store.approvals import Decision
+from shared.store.feedback import Feedback, Rating
+from shared.store.search import SearchResult
 from shared.text import MAX_CONTENT_CHARS, MAX_TITLE_CHARS, is_storable
 
-MAX_SEQ = 2**63 - 1
-_SEQ = re.compile(r"[0-9]{1,19}", re.ASCII)
-_TIME = Annotated[datetime, Meta(tz=True)]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PLACE = struct.Struct(">q16s")
+MAX_REASON_CHARS = 1000
+MAX_COMMENT_CHARS = 2000
 
 Title = Annotated[str, Meta(min_length=1, max_length=MAX_TITLE_CHARS)]
 Content = Annotated[str, Meta(min_length=1, max_length=MAX_CONTENT_CHARS)]
@@ -30,6 +26,10 @@ Content = Annotated[str, Meta(min_length=1, max_length=MAX_CONTENT_CHARS)]
 def _refuse_unfit(name: str, text: str) -> None:
     if not text.strip():
         raise ValueError(f"`{name}` must not be blank")
+    _refuse_unstorable(name, text)
+
+
+def _refuse_unstorable(name: str, text: str) -> None:
     if not is_storable(text):
         raise ValueError(f"`{name}` must not contain NUL or half of a surrogate pair")
 
@@ -60,6 +60,26 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _refuse_unfit("content", self.content)
+
+
+class NewDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the owner says to a tool call that awaits approval; the model reads the reason."""
+
+    tool_call_id: Annotated[str, Meta(min_length=1, max_length=100)]
+    decision: Decision
+    reason: Annotated[str, Meta(max_length=MAX_REASON_CHARS)] = ""
+
+    def __post_init__(self) -> None:
+        if not (is_storable(self.reason) and is_storable(self.tool_call_id)):
+            raise ValueError("`reason` must not contain NUL or half of a surrogate pair")
+
+
+class NewFeedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    rating: Rating
+    comment: Annotated[str, Meta(max_length=MAX_COMMENT_CHARS)] = ""
+
+    def __post_init__(self) -> None:
+        _refuse_unstorable("comment", self.comment)
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -117,6 +137,28 @@ class Tasks(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class SearchResults(msgspec.Struct, frozen=True):
+    """The best first, of equals the newest."""
+
+    results: list[SearchResult]
+    next_cursor: str | None
+
+
+class FeedbackList(msgspec.Struct, frozen=True):
+    feedback: list[Feedback]
+    next_cursor: str | None
+
+
+class Export(msgspec.Struct, frozen=True):
+    """A whole conversation, up to its change `conversation.seq`."""
+
+    exported_at: datetime
+    conversation: Conversation
+    messages: list[Message]
+    turns: list[Turn]
+    feedback: list[Feedback]
+
+
 class Health(msgspec.Struct, frozen=True):
     status: Literal["ok"]
 
@@ -131,6 +173,18 @@ class Readiness(msgspec.Struct, frozen=True):
     parts: dict[str, Part]
 
 
+class Session(msgspec.Struct, frozen=True):
+    """Who is asking. `expires_at` is null where access has no end of its own."""
+
+    user_id: str
+    expires_at: datetime | None
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    ticket: str
+    expires_at: datetime
+
+
 class Problem(msgspec.Struct, frozen=True):
     """RFC 9457. `code` is stable, for programs; `detail` is a sentence, for people."""
 
@@ -140,69 +194,3 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str
     code: str
     errors: list[FieldError] | UnsetType = UNSET
-
-
-def parse_seq(text: str) -> int:
-    """A non-negative integer in plain digits; raises InvalidCursor."""
-    if not _SEQ.fullmatch(text) or int(text) > MAX_SEQ:
-        raise InvalidCursor("A cursor is a non-negative integer.")
-    return int(text)
-
-
-def parse_since(text: str) -> int | datetime:
-    """A seq or, for convenience, a time; raises InvalidCursor."""
-    if _SEQ.fullmatch(text):
-        return parse_seq(text)
-    try:
-        # A "+" that a client left unquoted arrives as a space.
-        time = msgspec.convert(text.replace(" ", "+"), _TIME)
-        return time.astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError):
-        raise InvalidCursor(
-            "`since` is a non-negative integer, or an RFC 3339 time with an offset."
-        ) from None
-
-
-def parse_event_cursor(text: str) -> Cursor:
-    """`N` or `N:M`, as in the `id:` of an event; raises InvalidCursor."""
-    seq, colon, offset = text.partition(":")
-    return Cursor(parse_seq(seq), parse_seq(offset) if colon else 0)
-
-
-def conversation_cursor(last: Conversation) -> str:
-    """Where the next page begins: behind this one, in the order of `updated_at` and id."""
-    microseconds = (last.updated_at - _EPOCH) // timedelta(microseconds=1)
-    return _encode(_PLACE.pack(microseconds, last.id.bytes))
-
-
-def parse_conversation_cursor(text: str) -> tuple[datetime, UUID]:
-    try:
-        microseconds, conversation_id = _PLACE.unpack(_decode(text))
-        return _EPOCH + timedelta(microseconds=microseconds), UUID(bytes=conversation_id)
-    except (struct.error, OverflowError):
-        raise InvalidCursor from None
-
-
-def task_cursor(last: Task) -> str:
-    return _encode(last.id.bytes)
-
-
-def parse_task_cursor(text: str) -> UUID:
-    try:
-        return UUID(bytes=_decode(text))
-    except ValueError:
-        raise InvalidCursor from None
-
-
-def _encode(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _decode(text: str) -> bytes:
-    try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        raise InvalidCursor from None
-    if _encode(data) != text:  # the decoder skips what it doesn't know
-        raise InvalidCursor
-    return data

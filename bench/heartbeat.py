@@ -17,6 +17,7 @@ from sqlalchemy import text
 from bench.figures import median_and_p99, milliseconds, settings_for
 from cli.embedded import start_postgres
 from migrations.run import upgrade
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.feed import Feed
 from shared.jobs import Jobs
@@ -51,7 +52,7 @@ async def measure(url: str) -> Table:
         turns = Turns(
             settings, db=db, feed=Feed(redis), jobs=Jobs(redis), model=choose_model(settings)
         )
-        async with db.transaction() as tx:
+        async with db.transaction(EVERYONE) as tx:
             await tx.execute(text("TRUNCATE workers, turns, conversations CASCADE"))
             await tx.execute(text(CONVERSATIONS), {"held": held})
             await tx.execute(text(TURNS), {"held": held, "worker": turns.worker_id})
@@ -68,7 +69,7 @@ async def times_of(db: Database, turns: Turns, held: int) -> list[float]:
     settings = settings_for("postgresql://nowhere.invalid")
     task = asyncio.current_task()
     assert task is not None
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         rows = await tx.all(text("SELECT id, attempt FROM turns"))
     assert len(rows) == held
     running = {(row.id, row.attempt): task for row in rows}

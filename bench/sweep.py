@@ -1,6 +1,6 @@
 """What the sweep's question costs beside a million finished turns: `python -m bench.sweep`.
 
-Every worker asks it every second (`shared/store/claims.py: conversations_to_run`). Target: less
+Every worker asks it every second (`shared/store/waiting.py: conversations_to_run`). Target: less
 than 5 ms, by an index, also where Postgres has never counted the rows.
 """
 
@@ -22,8 +22,9 @@ from sqlalchemy.dialects import postgresql
 from bench.figures import median_and_p99, milliseconds, settings_for
 from cli.embedded import start_postgres
 from migrations.run import upgrade
+from shared.connection import EVERYONE
 from shared.db import Database, Transaction
-from shared.store.claims import conversations_to_run
+from shared.store.waiting import conversations_to_run
 
 ROUNDS = 200
 LIMIT = 50
@@ -103,11 +104,11 @@ async def measure(db: Database) -> tuple[str, str, str, str]:
     times: list[float] = []
     found = 0
     for _ in range(ROUNDS):
-        async with db.transaction() as tx:
+        async with db.transaction(EVERYONE) as tx:
             began = time.perf_counter()
             found = len(await conversations_to_run(tx, limit=LIMIT))
             times.append(time.perf_counter() - began)
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         explained = await tx.scalar(
             text(f"EXPLAIN (FORMAT JSON) {await the_statement()}".replace(":", r"\:"))
         )
@@ -128,26 +129,26 @@ def scans(node: dict[str, Any]) -> list[str]:
 async def run(url: str, *, turns: int, conversations: int, active: int) -> Table:
     db = Database(settings_for(url))
     table = Table("statistics", "waiting or running", "median ms", "p99 ms", "found", "plan")
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(text("SET LOCAL statement_timeout = 0"))
         await tx.execute(text(CONVERSATIONS), {"conversations": conversations})
         await tx.execute(text(FINISHED), {"conversations": conversations, "turns": turns})
         await tx.execute(text(WORKERS))
     table.add_row("none", "0", *await measure(db))
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(text(ACTIVE), {"active": active})
     table.add_row("none", str(active), *await measure(db))
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(text("SET LOCAL statement_timeout = 0"))
         await tx.execute(text("ANALYZE"))
     table.add_row("fresh", str(active), *await measure(db))
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(text("UPDATE workers SET lease_until = now() - interval '1 s'"))
     table.add_row("fresh, workers dead", str(active), *await measure(db))
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(text("DELETE FROM turns WHERE status IN ('queued', 'running')"))
     table.add_row("stale, none left", "0", *await measure(db))
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(text("SET LOCAL statement_timeout = 0"))
         passed = {"conversations": conversations, "passed": turns // 5}
         await tx.execute(text(PASSED), passed)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from importlib import import_module
+from contextlib import contextmanager
 from typing import assert_never
 
-from cli.console import complain, err, tell
+from cli.approval import ask_for_approval
+from cli.console import ask, complain, tell
 from cli.data_dir import DataDir
 from cli.errors import ServerError
 from cli.server import Follower, Server, find_url
@@ -63,7 +61,7 @@ class Talk:
     def loop(self) -> bool:
         completed = True
         tell(HELP)
-        while (line := ask()) is not None:
+        while (line := ask("you> ")) is not None:
             match line.strip():
                 case "":
                     continue
@@ -89,7 +87,7 @@ class Talk:
         follower = self._server.follow(self.conversation_id, self._cursor)
         try:
             with on_interrupt(lambda: self._cancel(turn)):
-                ended = Showing(turn, follower).until_over()
+                ended = Showing(turn, follower, self._server).until_over()
         finally:
             self._cursor = follower.cursor.partition(":")[0]
         if ended.status != "completed":
@@ -117,8 +115,9 @@ class Talk:
 class Showing:
     """One turn of a conversation on the screen, until it is over."""
 
-    def __init__(self, turn: Turn, follower: Follower) -> None:
+    def __init__(self, turn: Turn, follower: Follower, server: Server) -> None:
         self._turn = turn
+        self._server = server
         self._follower = follower
         self._transcript = Transcript()
         self._view = make_view()
@@ -168,6 +167,8 @@ class Showing:
         if turn.status == "queued" and turn.position and turn.position > 1:
             tell(f"Waiting: {turn.position - 1} before this one")
         self._turn = turn
+        if turn.status == "awaiting_approval":
+            ask_for_approval(self._server, turn, self._transcript.awaited(turn.id))
 
 
 @contextmanager
@@ -187,18 +188,3 @@ def on_interrupt(act: Callable[[], None]) -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def ask() -> str | None:
-    """A line of input, None at its end. Prompts on stderr: stdout carries only answers."""
-    if sys.stdin.isatty():
-        with suppress(ImportError):
-            import_module("readline")  # line editing and history for input()
-        err.print("[bold]you>[/bold] ", end="")
-    try:
-        return input()
-    except EOFError:
-        return None
-    except KeyboardInterrupt:
-        os.write(sys.stderr.fileno(), b"\n")
-        return None

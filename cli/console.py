@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 
 from rich.console import Console
 from rich.live import Live
@@ -50,3 +53,18 @@ def tell(text: str) -> None:
 
 def complain(text: str) -> None:
     err.print(Text(text, style="bold red"), soft_wrap=True)
+
+
+def ask(prompt: str) -> str | None:
+    """A line of input, None at its end. Prompts on stderr: stdout carries only answers."""
+    if sys.stdin.isatty():
+        with suppress(ImportError):
+            import_module("readline")  # line editing and history for input()
+        err.print(Text(prompt, style="bold"), end="")
+    try:
+        return input()
+    except EOFError:
+        return None
+    except KeyboardInterrupt:
+        os.write(sys.stderr.fileno(), b"\n")
+        return None

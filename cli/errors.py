@@ -5,6 +5,7 @@ CliError
 ├── EmbeddedMissingError
 ├── StartError
 ├── TokenError
+├── EraseError
 └── ServerError
 """
 
@@ -29,6 +30,10 @@ class StartError(CliError):
 
 class TokenError(CliError):
     """A token can't be made here."""
+
+
+class EraseError(CliError):
+    """Nothing can be erased here, or it could not be finished."""
 
 
 class ServerError(CliError):

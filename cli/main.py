@@ -107,6 +107,26 @@ def chat(
 
 
 @app.command()
+def erase(
+    user: Annotated[str, typer.Option(help="Everything of this owner.")] = "",
+    conversation: Annotated[str, typer.Option(help="This conversation, whoever owns it.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The receipt as JSON.")] = False,
+    data_dir: DataDirOption = DEFAULT,
+) -> None:
+    """Erase everything of an owner, or a conversation, from Postgres and Redis, for good.
+
+    Uses DATABASE_URL and REDIS_URL, or the running `parley up`. Prints a receipt of what went and
+    looks for anything that is left; exits with 1 if there is.
+    """
+    from cli.erase_command import erase as run_erase
+
+    with told_plainly():
+        clean = run_erase(user, conversation, DataDir(data_dir), yes=yes, as_json=as_json)
+    raise typer.Exit(0 if clean else 1)
+
+
+@app.command()
 def verify(
     turns: Annotated[int, typer.Option(min=1, help="Messages that clients say.")] = 200,
     seconds: Annotated[

@@ -14,6 +14,15 @@ from cli.errors import CliError
 from cli.process import Child, Program
 
 MODEL_NAMES = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "OPENAI_BASE_URL", "PARLEY_MODEL")
+WAYS_IN = ("PARLEY_JWT_SECRET", "PARLEY_JWKS_URL", "PARLEY_SESSIONS_TABLE", "SERVICE_AUTH_TOKEN")
+# One machine's only people measure and try things: the limits are there, and far away.
+ROOMY = {
+    "PARLEY_LIMIT_REQUESTS_PER_MINUTE": "1000000",
+    "PARLEY_LIMIT_ADDRESS_REQUESTS_PER_MINUTE": "1000000",
+    "PARLEY_LIMIT_MESSAGES_PER_MINUTE": "100000",
+    "PARLEY_LIMIT_STREAMS": "10000",
+    "PARLEY_LIMIT_QUEUED_TURNS": "1000",
+}
 STOP_ORDER = ("api", "worker", "demo-model", "redis", "postgres")
 # Shown in the command line of each: a pid file is only believed together with it.
 MARKERS = {
@@ -54,6 +63,15 @@ class Plan:
     def production(self) -> bool:
         return self.environment.get("PARLEY_ENV") == "production"
 
+    def way_in(self) -> dict[str, str]:
+        """A secret of our own, which `parley token` finds, where none is given. Production is left
+        as it is where it has another way in: each is one more door.
+        """
+        needed = not self.production or not any(name in self.environment for name in WAYS_IN)
+        if "PARLEY_JWT_SECRET" in self.environment or not needed:
+            return {}
+        return {"PARLEY_JWT_SECRET": self.data.ensure_secret()}
+
     def child(self, name: str, module: str, *arguments: str, stop_seconds: float = 10) -> Child:
         argv = (sys.executable, "-P", "-m", module, *arguments)
         return Child(Program(name, argv, self.environment, stop_seconds=stop_seconds), self.data)
@@ -81,6 +99,8 @@ def make_plan(host: str, port: int, workers: int, data: DataDir) -> Plan:
     demo_port = None if named else check_port("127.0.0.1", 0)
     environment = given | {"PARLEY_HOST": host, "PARLEY_PORT": str(port)}
     environment.setdefault("PARLEY_ENV", "development")
+    if environment["PARLEY_ENV"] == "development":
+        environment = ROOMY | environment
     if demo_port is not None:
         environment["PARLEY_DEMO_URL"] = f"http://127.0.0.1:{demo_port}/v1"
     return Plan(host, port, workers, data, environment, demo_port)

@@ -14,6 +14,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -60,6 +61,11 @@ class Postgres:
         self.account = postgres_account()
         self.notes: list[str] = []
 
+    @cached_property
+    def sockets(self) -> Path:
+        owner = self.account.uid if self.account else os.geteuid()
+        return self.data.socket_folder(self.cluster, SOCKET_NAME, owner)
+
     @property
     def url(self) -> str:
         return f"postgresql://{ROLE}@/{DATABASE}?host={quote(str(self.sockets), safe='/')}"
@@ -70,8 +76,6 @@ class Postgres:
         end_servers_of(self.cluster)
         if not (self.cluster / "PG_VERSION").exists():
             self._create_cluster()
-        owner = self.account.uid if self.account else os.geteuid()
-        self.sockets = self.data.socket_folder(self.cluster, SOCKET_NAME, owner)
         return Program(
             NAME,
             self._server_argv(),

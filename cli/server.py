@@ -91,6 +91,10 @@ class Server:
         """As it is then: the end may come later, and be another."""
         return msgspec.json.decode(self._post(f"{TURNS}/{turn.id}/cancel"), type=Turn)
 
+    def decide(self, turn: Turn, call_id: str, decision: str) -> Turn:
+        body = {"tool_call_id": call_id, "decision": decision}
+        return msgspec.json.decode(self._post(f"{TURNS}/{turn.id}/approvals", json=body), type=Turn)
+
     def follow(self, conversation_id: str, since: str) -> Follower:
         return Follower(self._client, f"{CONVERSATIONS}/{conversation_id}/events", since)
 

@@ -11,6 +11,7 @@ from typing import assert_never
 from uuid import UUID
 
 from shared.events import (
+    OPEN_CALL,
     ClosingReason,
     ConversationUpdated,
     Event,
@@ -115,6 +116,22 @@ class Transcript:
             case _:
                 assert_never(event)
 
+    def awaited(self, turn_id: UUID) -> list[ToolCall]:
+        """The calls of a turn that nobody has approved or denied, in order."""
+        waiting = {
+            message.tool_call_id
+            for message in self.messages.values()
+            if message.status == "awaiting_approval"
+            and message.metadata.get("approval") == "awaited"
+        }
+        return [
+            call
+            for message in self.messages.values()
+            if message.turn_id == turn_id
+            for call in message.tool_calls or ()
+            if call.id in waiting
+        ]
+
     def _delta(self, delta: MessageDelta) -> list[Happening]:
         if self._is_late(delta):
             return []
@@ -158,8 +175,8 @@ class Transcript:
             case "assistant":
                 return self._assistant(message) if before is None else []
             case "tool":
-                told = before is not None and before.status != "running"
-                open_ = message.status == "running"
+                told = before is not None and before.status not in OPEN_CALL
+                open_ = message.status in OPEN_CALL
                 return [] if told or open_ else [ToolEnded(message.turn_id, message)]
 
     def _assistant(self, message: Message) -> list[Happening]:

@@ -74,7 +74,7 @@ class Start:
         """Postgres, Redis and the demo model don't know each other: all start before we wait."""
         self.progress.step("Starting Postgres and Redis")
         conditions: list[Callable[[], bool]] = []
-        found = {"PARLEY_JWT_SECRET": self._secret()}
+        found = self.plan.way_in()
         self.demo_ready = self._start_demo_model()
         if "REDIS_URL" not in self.plan.environment:
             valkey = Valkey(self.plan.data)
@@ -141,9 +141,6 @@ class Start:
 
     def _wait(self, what: str, done: Callable[[], bool]) -> None:
         self.supervisor.wait(what, done, READY_SECONDS, self.progress.tick)
-
-    def _secret(self) -> str:
-        return self.plan.environment.get("PARLEY_JWT_SECRET") or self.plan.data.ensure_secret()
 
 
 def clean_up_after_a_killed_one(data: DataDir) -> None:

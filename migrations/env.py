@@ -10,9 +10,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from shared.db import sqlalchemy_url
+from shared import account_models
+from shared.connection import sqlalchemy_url
 from shared.models import Base
 
+assert account_models  # imported for its tables
 # Any number; the same in every release, so that two that start at once wait for each other.
 MIGRATION_LOCK = 7_072_657_962_033_241_729
 

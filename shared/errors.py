@@ -2,12 +2,15 @@
 
 ParleyError
 ├── SettingsError
-├── LeaseLost · CancelRequested
+├── LeaseLost · CancelRequested · OwnerAtLimit
 └── RequestError
     ├── InvalidRequest · InvalidCursor · CursorAhead · BodyTooLarge · UnsupportedMediaType
-    ├── Unauthorized · Forbidden
+    ├── Unauthorized · Forbidden · OriginRefused
     ├── NotFound · MethodNotAllowed
-    ├── ConversationBusy · TurnNotRetryable · IdempotencyKeyReused
+    ├── ConversationBusy · TurnNotRetryable · IdempotencyKeyReused · MessageNotRateable
+    ├── NotAwaitingApproval · AlreadyDecided
+    ├── TooManyRequests
+    │   └── TooManyStreams · QueueFull
     └── Unavailable
 """
 
@@ -42,6 +45,14 @@ class LeaseLost(ParleyError):
 
 class CancelRequested(ParleyError):
     """Somebody cancelled the turn: the only thing that may be written is its end."""
+
+
+class OwnerAtLimit(ParleyError):
+    """As many turns of the owner run as may run at once: the turn goes on waiting."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__()
+        self.owner = owner
 
 
 class RequestError(ParleyError):
@@ -83,6 +94,12 @@ class Forbidden(RequestError):
     title = "The path names another user than the token"
 
 
+class OriginRefused(RequestError):
+    status = 403
+    code = "origin_refused"
+    title = "The request must come from this origin or one that is allowed"
+
+
 class NotFound(RequestError):
     status = 404
     code = "not_found"
@@ -107,6 +124,24 @@ class TurnNotRetryable(RequestError):
     title = "Only a failed or cancelled turn that is the conversation's last can be retried"
 
 
+class NotAwaitingApproval(RequestError):
+    status = 409
+    code = "not_awaiting_approval"
+    title = "The tool call doesn't wait for a decision"
+
+
+class AlreadyDecided(RequestError):
+    status = 409
+    code = "already_decided"
+    title = "The other decision was made before"
+
+
+class MessageNotRateable(RequestError):
+    status = 409
+    code = "message_not_rateable"
+    title = "Only what the assistant said, and was not withdrawn, can be rated"
+
+
 class BodyTooLarge(RequestError):
     status = 413
     code = "body_too_large"
@@ -123,6 +158,28 @@ class IdempotencyKeyReused(RequestError):
     status = 422
     code = "idempotency_key_reused"
     title = "The Idempotency-Key was used for another request"
+
+
+class TooManyRequests(RequestError):
+    """`retry_after` is in seconds."""
+
+    status = 429
+    code = "rate_limited"
+    title = "There were too many requests"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 5) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class TooManyStreams(TooManyRequests):
+    code = "too_many_streams"
+    title = "Too many event streams are open"
+
+
+class QueueFull(TooManyRequests):
+    code = "queue_full"
+    title = "Too many turns of the conversation wait already"
 
 
 class Unavailable(RequestError):

@@ -11,12 +11,16 @@ from uuid import UUID
 
 import msgspec
 
-TurnStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
+TurnStatus = Literal["queued", "running", "awaiting_approval", "completed", "failed", "cancelled"]
 MessageRole = Literal["user", "assistant", "tool"]
-MessageStatus = Literal["completed", "running", "failed", "cancelled", "withdrawn"]
+MessageStatus = Literal[
+    "completed", "running", "awaiting_approval", "failed", "cancelled", "withdrawn"
+]
 ClosingReason = Literal["lifetime", "shutdown", "unauthorized", "deleted", "slow"]
 
 TERMINAL: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
+OPEN_CALL: frozenset[str] = frozenset({"running", "awaiting_approval"})
+"""A tool message in these has no result yet."""
 
 
 class TurnError(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from redis.asyncio.client import PubSub
 
+from shared.access import Access
 from shared.events import Change
 from shared.publisher import (
     MISSED,
@@ -53,6 +54,10 @@ class Subscription:
         """The last change of the conversation that its viewer needs not be told of any more."""
         self.lacks_text = False
         """Redis could not tell the viewer what text is in flight."""
+        self.access = Access()
+        """What the viewer's right to look hangs on."""
+        self.unauthorized = False
+        """It is lost."""
         self._told: deque[Told] = deque()
         self._woken = asyncio.Event()
         self.too_slow = False

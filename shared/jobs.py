@@ -2,41 +2,97 @@
 
 A ring may be lost or doubled; the rows in `turns` are the truth and the sweep finds what nobody
 rang for. The arguments are ids only.
+
+Rings are heard in the order of their scores, and a score is no time but a place in a fair order: an
+owner's rings stand one behind the other, and the first of them where the workers are now. So
+whoever rings ten thousand times waits behind themselves.
 """
 
 from __future__ import annotations
 
+import time
+from typing import cast
 from uuid import UUID
 
 import structlog
+from arq.constants import job_key_prefix
+from arq.jobs import serialize_job as make_job
 
-from shared.redis import QUEUE, REDIS_ERRORS, Redis
+from shared.ids import new_id
+from shared.redis import QUEUE, REDIS_ERRORS, Redis, serialize_job
 
 log = structlog.get_logger()
 
 RING = "ring"
 BELL = "parley:bell"
 MAX_UNHEARD = 1000
+HEARD = "parley:fair:heard"
+"""The highest place that a worker has taken a ring from."""
+RUNG = "parley:fair:rung:"
+"""With an owner: the place of their last ring."""
+PARKED = "parley:parked:"
+"""With an owner: conversations whose turn may run once another of the owner's has ended."""
+MOST_PLACES = 10**12
+"""A score below is a place; one above is a time in milliseconds."""
+JOB_SECONDS = 24 * 3600
+FAIR_SECONDS = 3600
+"""Forgetting an owner's last place gives them a better one, so it can wait until they are quiet."""
+
+# arq's own form of a job; its score, the owner's place and the bell are ours. Where somebody is
+# parked and may go on, nothing is done but to name them: they come first.
+ENQUEUE = f"""
+local queue, job, heard, rung, parked = unpack(KEYS)
+local id, body = ARGV[1], ARGV[2]
+if ARGV[3] == '1' then
+  local next = redis.call('ZPOPMIN', parked)[1]
+  if next then return next end
+end
+local place = math.max(tonumber(redis.call('GET', heard) or 0),
+                       tonumber(redis.call('GET', rung) or 0)) + 1
+redis.call('SET', job, body, 'EX', {JOB_SECONDS})
+redis.call('ZADD', queue, place, id)
+redis.call('SET', rung, place, 'EX', {FAIR_SECONDS})
+redis.call('LPUSH', '{BELL}', 1)
+redis.call('LTRIM', '{BELL}', 0, {MAX_UNHEARD - 1})
+"""
 
 
 class Jobs:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._enqueue = redis.register_script(ENQUEUE)
 
-    async def ring(self, conversation_id: UUID) -> bool:
-        """True if Redis took it. Never raises, and never takes longer than half a second."""
+    async def ring(self, conversation_id: UUID, owner: str = "", *, ended: bool = False) -> bool:
+        """True if Redis took it. Never raises, and never takes longer than half a second.
+
+        Where a turn of the owner has `ended`, one of their parked conversations is rung for too.
+        Rings of an owner that the caller doesn't know stand in one line.
+        """
         try:
             async with self._redis.promptly():
-                await self._redis.enqueue_job(RING, str(conversation_id), _queue_name=QUEUE)
-                await self._wake_one()
+                parked = await self._ring(str(conversation_id), owner, ended=ended)
+                if parked is not None:
+                    await self._ring(parked.decode(), owner)
+                    await self._ring(str(conversation_id), owner)
         except REDIS_ERRORS as error:
             log.warning("ring_failed", error=type(error).__name__)
             return False
         return True
 
-    async def _wake_one(self) -> None:
-        """A worker blocks on this list, so that it need not poll; one ring wakes one worker."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.lpush(BELL, b"1")
-            pipe.ltrim(BELL, 0, MAX_UNHEARD - 1)
-            await pipe.execute()
+    async def _ring(self, conversation_id: str, owner: str, *, ended: bool = False) -> bytes | None:
+        job_id = new_id().hex
+        now_ms = int(time.time() * 1000)
+        job = make_job(RING, (conversation_id,), {}, None, now_ms, serializer=serialize_job)
+        keys = [QUEUE, job_key_prefix + job_id, HEARD, RUNG + owner, PARKED + owner]
+        return cast("bytes | None", await self._enqueue(keys, [job_id, job, int(ended)]))
+
+    async def park(self, conversation_id: UUID, owner: str) -> None:
+        """As many of the owner's turns run as may. Never raises; the sweep would find it too."""
+        key = PARKED + owner
+        try:
+            async with self._redis.promptly(), self._redis.pipeline(transaction=False) as pipe:
+                pipe.zadd(key, {str(conversation_id): time.time()}, nx=True)
+                pipe.expire(key, FAIR_SECONDS)
+                await pipe.execute()
+        except REDIS_ERRORS as error:
+            log.warning("park_failed", error=type(error).__name__)

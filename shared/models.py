@@ -9,22 +9,25 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
     DateTime,
     Double,
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Text,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The newest migration; a process is ready only on a database that has it."""
+
+SERVICE_ROLE = "parley_service"
+"""What the services are to Postgres: row-level security holds for it."""
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -66,6 +69,11 @@ class Conversation(Base):
 
     __table_args__ = (
         Index("ix_conversations_user_id_updated_at", "user_id", updated_at.desc(), id.desc()),
+        Index(
+            "ix_conversations_deleted_at",
+            "deleted_at",
+            postgresql_where=text("deleted_at is not null"),
+        ),
         CheckConstraint("char_length(title) <= 200", name="title_length"),
     )
 
@@ -101,6 +109,10 @@ class Turn(Base):
     """Attempts that a passing fault of the model put an end to."""
     worked_seconds: Mapped[float] = mapped_column(Double, server_default=text("0"))
     """How long earlier attempts worked, as far as they could tell."""
+    request_id: Mapped[str | None]
+    """Of the request that queued it, so that the worker's log lines can be found by it."""
+    queued_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    """When it began to wait: at first, or when it was retried."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     started_at: Mapped[datetime | None]
     first_token_at: Mapped[datetime | None]
@@ -108,7 +120,9 @@ class Turn(Base):
 
     __table_args__ = (
         CheckConstraint(
-            "status in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="status"
+            "status in ('queued', 'running', 'awaiting_approval', "
+            "'completed', 'failed', 'cancelled')",
+            name="status",
         ),
         CheckConstraint("(status = 'queued') = (position is not null)", name="position"),
         Index("uq_turns_conversation_id_seq", "conversation_id", "seq", unique=True),
@@ -123,7 +137,18 @@ class Turn(Base):
             "ix_turns_active",
             "conversation_id",
             "seq",
-            postgresql_where=text("status in ('queued', 'running')"),
+            postgresql_where=text("status in ('queued', 'running', 'awaiting_approval')"),
+        ),
+        Index(
+            "ix_turns_user_id_active",
+            "user_id",
+            "created_at",
+            postgresql_where=text("status in ('queued', 'running', 'awaiting_approval')"),
+        ),
+        Index(
+            "ix_turns_user_id_running",
+            "user_id",
+            postgresql_where=text("status = 'running'"),
         ),
         Index(
             "ix_turns_lease_owner",
@@ -133,6 +158,12 @@ class Turn(Base):
     )
 
 
+# Postgres refuses a text of more than a megabyte of words.
+SEARCHED = (
+    "case when role in ('user', 'assistant') then to_tsvector('simple', left(content, 100000)) end"
+)
+
+
 class Message(Base):
     """One message. `seq` never changes and orders the history; `changed_seq` moves."""
 
@@ -140,6 +171,7 @@ class Message(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id"))
+    user_id: Mapped[str]
     turn_id: Mapped[UUID | None] = mapped_column(ForeignKey("turns.id"))
     seq: Mapped[int]
     changed_seq: Mapped[int]
@@ -156,16 +188,29 @@ class Message(Base):
     )
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     """Taken under the conversation's lock, so that it follows `seq`."""
+    search: Mapped[str | None] = mapped_column(TSVECTOR, Computed(SEARCHED, persisted=True))
+    """The words of what people and the assistant said."""
 
     __table_args__ = (
         CheckConstraint("role in ('user', 'assistant', 'tool')", name="role"),
         CheckConstraint(
-            "status in ('completed', 'running', 'failed', 'cancelled', 'withdrawn')", name="status"
+            "status in ('completed', 'running', 'awaiting_approval', 'failed', 'cancelled', "
+            "'withdrawn')",
+            name="status",
         ),
         CheckConstraint("(role = 'tool') = (tool_call_id is not null)", name="tool_call_id"),
         Index("uq_messages_conversation_id_seq", "conversation_id", "seq", unique=True),
         Index("ix_messages_conversation_id_changed_seq", "conversation_id", "changed_seq"),
         Index("ix_messages_conversation_id_created_at", "conversation_id", "created_at"),
+        # The words themselves are no help to an index: row-level security comes before them.
+        Index(
+            "ix_messages_user_id_id",
+            "user_id",
+            "id",
+            postgresql_where=text("search is not null"),
+        ),
+        # Without it the deletion of each turn reads all messages there are.
+        Index("ix_messages_turn_id", "turn_id"),
         Index(
             "uq_messages_tool_call_id",
             "conversation_id",
@@ -176,7 +221,7 @@ class Message(Base):
         Index(
             "ix_messages_running",
             "turn_id",
-            postgresql_where=text("status = 'running'"),
+            postgresql_where=text("status in ('running', 'awaiting_approval')"),
         ),
     )
 
@@ -212,19 +257,41 @@ class Task(Base):
     )
 
 
-class IdempotencyKey(Base):
-    """What was answered to a request that carried an Idempotency-Key, for a day."""
+class Feedback(Base):
+    """What the owner thinks of an answer; at most once a message."""
 
-    __tablename__ = "idempotency_keys"
+    __tablename__ = "feedback"
 
-    user_id: Mapped[str] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(primary_key=True)
-    request_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    conversation_id: Mapped[UUID | None] = mapped_column(ForeignKey("conversations.id"))
-    answer: Mapped[dict[str, Any] | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id"), primary_key=True)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id"))
+    user_id: Mapped[str]
+    rating: Mapped[str]
+    comment: Mapped[str] = mapped_column(server_default=text("''"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
-        Index("ix_idempotency_keys_created_at", "created_at"),
-        Index("ix_idempotency_keys_conversation_id", "conversation_id"),
+        CheckConstraint("rating in ('up', 'down')", name="rating"),
+        Index("ix_feedback_conversation_id", "conversation_id"),
+    )
+
+
+class Approval(Base):
+    """The owner's word on a tool call that asked for it; written once."""
+
+    __tablename__ = "approvals"
+
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id"), primary_key=True)
+    """The call's tool message."""
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id"))
+    turn_id: Mapped[UUID] = mapped_column(ForeignKey("turns.id"))
+    user_id: Mapped[str]
+    decision: Mapped[str]
+    reason: Mapped[str] = mapped_column(server_default=text("''"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("decision in ('approve', 'deny')", name="decision"),
+        Index("ix_approvals_turn_id", "turn_id"),
+        Index("ix_approvals_conversation_id", "conversation_id"),
     )

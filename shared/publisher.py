@@ -68,6 +68,9 @@ end
 return 'kept'
 """
 
+SILENCED = b"9" * BASE_DIGITS
+"""In place of text: no base is newer, so nothing is kept."""
+
 _live = msgspec.json.Decoder(LiveText)
 
 Told = Changes | Delta | Missed
@@ -118,6 +121,15 @@ class Publisher:
         async with self._redis.promptly():
             if await self._keep(keys, [head, piece.encode(), before, told]) == LOST:
                 await self._keep(keys, [head, live.text.encode(), 0])
+
+    async def forget_text(self, conversation_id: UUID) -> None:
+        async with self._redis.promptly():
+            await self._redis.delete(live_key(conversation_id))
+
+    async def silence(self, conversation_id: UUID) -> None:
+        """Of a conversation that is gone no text is kept any more, whoever still writes some."""
+        async with self._redis.promptly():
+            await self._redis.set(live_key(conversation_id), SILENCED, ex=LIVE_TEXT_TTL_SECONDS)
 
 
 def _head(live: LiveText) -> bytes:

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.errors import SettingsError
 
 Seconds = Annotated[float, Field(gt=0)]
+Limit = Annotated[int, Field(ge=0)]
+"""0 is no limit."""
 
 
 class Environment(StrEnum):
@@ -40,10 +42,27 @@ class Settings(BaseSettings):
     parley_jwt_secret: SecretStr = SecretStr("")
     parley_jwt_issuer: str = "parley"
     parley_jwt_audience: str = "parley"
+    parley_jwks_url: str = ""
+    service_auth_token: SecretStr = SecretStr("")
+    parley_sessions_table: str = ""
+    parley_sessions_id_column: str = "id"
+    parley_sessions_user_column: str = "userId"
+    parley_sessions_token_column: str = "token"  # noqa: S105
+    parley_sessions_expires_column: str = "expiresAt"
     parley_cors_origins: str = ""
+    parley_hsts_seconds: Annotated[int, Field(ge=0)] = 0
     parley_max_body_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
     parley_stream_lifetime_seconds: Seconds = 3600
     parley_stream_send_timeout_seconds: Seconds = 15
+
+    parley_trusted_proxies: str = ""
+    parley_limit_requests_per_minute: Limit = 6000
+    parley_limit_address_requests_per_minute: Limit = 30_000
+    parley_limit_messages_per_minute: Limit = 600
+    parley_limit_streams: Limit = 200
+    parley_limit_queued_turns: Limit = 100
+    parley_limit_running_turns: Limit = 100
+    parley_limit_tokens_per_day: Limit = 0
 
     openai_api_key: SecretStr = SecretStr("")
     openai_base_url: str = ""
@@ -58,12 +77,17 @@ class Settings(BaseSettings):
     parley_turn_timeout_seconds: Seconds = 600
     parley_max_model_calls: Annotated[int, Field(ge=1)] = 10
     parley_max_answer_chars: Annotated[int, Field(ge=1000)] = 200_000
+    parley_model_titles: bool = False
+
+    parley_mcp_servers: SecretStr = SecretStr("")
+    parley_mcp_file: str = ""
 
     parley_max_turns: Annotated[int, Field(ge=1)] = 50
     parley_max_attempts: Annotated[int, Field(ge=1)] = 3
     parley_lease_seconds: Seconds = 6
     parley_sweep_seconds: Seconds = 1
     parley_drain_seconds: Annotated[float, Field(ge=0)] = 5
+    parley_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     parley_log_format: Annotated[str, Field(pattern="^(json|console)$")] = "json"
 
     @property

@@ -22,6 +22,11 @@ pytest_plugins = [
     "tests.fixtures.interruptions",
     "tests.fixtures.up",
     "tests.fixtures.http",
+    "tests.fixtures.provider",
+    "tests.fixtures.sessions",
+    "tests.fixtures.elsewhere",
+    "tests.fixtures.office",
+    "tests.fixtures.terminal",
 ]
 
 ROOT = Path(__file__).parent.parent

@@ -50,6 +50,11 @@ class ChosenModel(NamedTuple):
     client: AsyncOpenAI | None = None
     demo: bool = False
 
+    @property
+    def gives_titles(self) -> bool:
+        """A model with a provider behind it: `echo` and the demo model have none to give."""
+        return self.client is not None and not self.demo
+
     async def close(self) -> None:
         if self.client is not None:
             await self.client.close()

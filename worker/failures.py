@@ -81,6 +81,15 @@ class AttemptsExhausted(TurnFailed):
         )
 
 
+class TokenBudgetExhausted(TurnFailed):
+    def __init__(self) -> None:
+        super().__init__(
+            "token_budget_exhausted",
+            "The token budget for today is used up. It is renewed at midnight UTC.",
+            retryable=False,
+        )
+
+
 def failure_of(error: BaseException) -> TurnError:
     """Sorts whatever a model or the Agents SDK raises; unknown errors are ours."""
     match error:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.events import Message, ToolCall
+from shared.events import OPEN_CALL, Message, ToolCall
 from shared.store.calls import CLOSED_CALL
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _call(call: ToolCall) -> dict[str, str]:
 
 
 def _result(call: ToolCall) -> dict[str, str]:
-    result = CLOSED_CALL if call.status == "running" else call.result
+    result = CLOSED_CALL if call.status in OPEN_CALL else call.result
     return {
         "type": "function_call_output",
         "call_id": call.id,

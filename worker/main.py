@@ -22,6 +22,7 @@ from contextlib import suppress
 import structlog
 import uvloop
 
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.errors import RequestError, SettingsError
 from shared.feed import Feed
@@ -33,6 +34,8 @@ from shared.store.workers import leave
 from worker.agent import choose_model
 from worker.queue import RingWorker, ring_worker
 from worker.sweep import Sweep, heartbeat
+from worker.tools.mcp import Servers
+from worker.tools.servers import load_servers
 from worker.turn import Turns
 
 # The Agents SDK, cancelled before its first step.
@@ -61,12 +64,13 @@ async def serve(settings: Settings) -> None:
     """Runs turns until SIGTERM or SIGINT, then drains."""
     asyncio.get_running_loop().set_exception_handler(on_stray_error)
     model = choose_model(settings)
+    servers = Servers(load_servers(settings))
     db = Database(settings)
     redis = connect_redis(settings)
     feed = Feed(redis)
-    turns = Turns(settings, db=db, feed=feed, jobs=Jobs(redis), model=model)
+    turns = Turns(settings, db=db, feed=feed, jobs=Jobs(redis), model=model, servers=servers)
     queue = ring_worker(settings, redis, turns.run_all)
-    sweep = Sweep(db, settings, turns)
+    sweep = Sweep(db, feed, settings, turns)
     stop = stop_signal()
     hearing = asyncio.create_task(feed.listen())
     beating = asyncio.create_task(heartbeat(db, feed, settings, turns))
@@ -80,8 +84,10 @@ async def serve(settings: Settings) -> None:
     turns.draining = True
     await drain(settings, queue, sweep, sweeping)
     await end(listening, sweeping, beating, hearing, stopping)
+    await turns.titles.stop()
+    await servers.close()
     with suppress(RequestError):
-        async with db.transaction() as tx:
+        async with db.transaction(EVERYONE) as tx:
             await leave(tx, turns.worker_id)
     with suppress(*REDIS_ERRORS):
         await redis.aclose(close_connection_pool=True)

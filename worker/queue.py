@@ -3,7 +3,8 @@
 arq is frozen, so its internals can be relied on. What is overridden: `main` (arq ends at the first
 error of Redis and polls blindly), the count of running jobs (where Redis fails at the wrong moment
 arq forgets to count down, until it takes no job any more), and the score of a running job (arq
-reads only the head of the queue, which running jobs would fill).
+reads only the head of the queue, which running jobs would fill). The order of the queue is that of
+`shared/jobs.py`: whatever is taken tells the others how far we are.
 """
 
 # arq leaves its job context and redis-py its replies untyped.
@@ -18,13 +19,12 @@ from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 
-from shared.jobs import BELL, RING
-from shared.redis import QUEUE, REDIS_ERRORS, deserialize_job, serialize_job
+from shared.jobs import BELL, HEARD, MOST_PLACES, RING
+from shared.redis import QUEUE, REDIS_ERRORS, Redis, deserialize_job, serialize_job
 from shared.settings import Settings
 
 log = structlog.get_logger()
@@ -33,6 +33,16 @@ BELL_SECONDS = 1
 AWAY_SECONDS = 0.5
 READ_LIMIT = 1000
 GRACE_SECONDS = 60
+
+# Behind those that wait; and the place it had is where the workers are.
+STEP_ASIDE = f"""
+redis.call('ZADD', KEYS[1], 'XX', ARGV[2], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+local place = tonumber(ARGV[4])
+if place < {MOST_PLACES} and place > tonumber(redis.call('GET', KEYS[3]) or 0) then
+  redis.call('SET', KEYS[3], place)
+end
+"""
 
 Run = Callable[[UUID], Awaitable[None]]
 
@@ -81,17 +91,27 @@ class RingWorker(Worker):
             await cast("Awaitable[Any]", self.pool.lpush(BELL, b"1"))
 
 
-def ring_worker(settings: Settings, redis: ArqRedis, run: Run) -> RingWorker:
+def ring_worker(settings: Settings, redis: Redis, run: Run) -> RingWorker:
     """The queue's end of this process; `run` is called for each ring and may take its time."""
     timeout = settings.parley_turn_timeout_seconds + GRACE_SECONDS
+    step_aside = redis.register_script(STEP_ASIDE)
 
     async def ring(ctx: dict[Any, Any], conversation_id: str) -> None:
         """Never fails: arq would forget the job, and the rows know better what is left to do."""
         try:
-            await step_aside(redis, str(ctx["job_id"]), timeout)
+            await take(str(ctx["job_id"]), int(ctx["score"]))
             await run(UUID(conversation_id))
         except Exception as error:
             log.warning("ring_abandoned", error=type(error).__name__)
+
+    async def take(job_id: str, place: int) -> None:
+        """Moves a running job behind those that wait, until it would have timed out."""
+        till = timestamp_ms() + timeout * 1000
+        try:
+            keys = [QUEUE, job_key_prefix + job_id, HEARD]
+            await step_aside(keys, [job_id, till, int(timeout * 2), place])
+        except REDIS_ERRORS as error:
+            log.warning("step_aside_failed", error=type(error).__name__)
 
     return RingWorker(
         functions=[func(ring, name=RING, timeout=timeout, keep_result=0)],
@@ -105,12 +125,3 @@ def ring_worker(settings: Settings, redis: ArqRedis, run: Run) -> RingWorker:
         job_deserializer=deserialize_job,
         log_results=False,
     )
-
-
-async def step_aside(redis: ArqRedis, job_id: str, seconds: float) -> None:
-    """Moves a running job behind those that wait, until it would have timed out."""
-    try:
-        await redis.zadd(QUEUE, {job_id: timestamp_ms() + seconds * 1000}, xx=True)
-        await redis.expire(job_key_prefix + job_id, int(seconds * 2))
-    except REDIS_ERRORS as error:
-        log.warning("step_aside_failed", error=type(error).__name__)

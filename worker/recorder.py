@@ -7,7 +7,7 @@ changed nothing; one whose turn was cancelled gets CancelRequested and may only 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -16,14 +16,16 @@ from uuid import UUID
 
 from shared.db import Database, Transaction
 from shared.errors import LeaseLost
-from shared.events import Change, MessageStatus, Turn, TurnError
+from shared.events import Change, MessageStatus, Turn, TurnError, TurnUpdated
 from shared.feed import Feed
 from shared.ids import new_id
+from shared.store.approvals import begin_call, pause_turn
 from shared.store.calls import finish_call, start_calls
 from shared.store.claims import Hold, hold, is_cancelled
 from shared.store.endings import EarlyEnd, Spent, Text, end_early, end_turn, go_on
 from shared.store.messages import NewCall, add_message
 from shared.store.sequence import lock_conversation
+from shared.store.usage import keep_usage
 from worker.history import READ_TO
 from worker.live import LiveMessage
 from worker.steps import Step, reached
@@ -39,14 +41,25 @@ class Recorder:
     """One attempt at one turn."""
 
     def __init__(
-        self, db: Database, feed: Feed, turn: Turn, *, metadata: dict[str, Any] | None = None
+        self,
+        db: Database,
+        feed: Feed,
+        turn: Turn,
+        *,
+        owner: str,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         self.turn = turn
         self.usage: dict[str, int] = dict(turn.usage or {})
+        self.ended: Turn | None = None
+        """The turn as this attempt ended it."""
         self.read_to = 0
         """The number up to which the model has read the conversation."""
+        self.awaits_approval = False
+        """There are calls that wait for the owner: the model is not to be asked before."""
         self._db = db
         self._feed = feed
+        self._owner = owner
         self._metadata = metadata or {}
         self._base = turn.seq
         self._message_id: UUID = new_id()
@@ -75,8 +88,12 @@ class Recorder:
         if self._first_token is None:
             self._first_token = time.monotonic()
 
-    async def calls_made(self, calls: Sequence[NewCall], metadata: dict[str, Any]) -> None:
-        """Commits an assistant message that asks for tools, before any of them runs."""
+    async def calls_made(
+        self, calls: Sequence[NewCall], metadata: dict[str, Any], *, awaiting: Collection[str] = ()
+    ) -> None:
+        """Commits an assistant message that asks for tools, before any of them runs. Those of
+        `awaiting` run only once they are approved.
+        """
         text = self.text
         async with self._step(CALLS) as tx:
             count = 1 + len(calls)
@@ -105,10 +122,23 @@ class Recorder:
                 turn_id=self.turn.id,
                 seq=held.seq + 1,
                 calls=calls,
+                awaiting=awaiting,
             )
+            if self.usage:
+                await keep_usage(tx, self.turn.id, dict(self.usage))
             self._tell(tx, [asked, *started])
         self._live = None
         self._base = held.seq + len(calls)
+        self.awaits_approval |= bool(awaiting)
+
+    async def call_begun(self, call_id: str) -> None:
+        """Commits that an approved call is at work, before it is."""
+        async with self._step(CALLS) as tx:
+            held = await hold(tx, self.turn, changes=1)
+            begun = await begin_call(tx, call_id, seq=held.seq)
+            assert begun is not None
+            self._tell(tx, [begun])
+        self._base = held.seq
 
     async def call_done(self, call_id: str, effect: Effect) -> Any:
         """Runs a tool's effect on our database and commits it together with its result."""
@@ -152,7 +182,21 @@ class Recorder:
             self._tell(tx, [said, last])
         self._live = None
         self._base = held.seq + 1
+        self.ended = None if held.steered else last.turn
         return not held.steered
+
+    async def pause(self, *, worked_seconds: float) -> None:
+        """Lets go of the turn until its owner has decided."""
+        async with self._step(END) as tx:
+            held = await hold(tx, self.turn, changes=1)
+            paused = await pause_turn(
+                tx,
+                self.turn,
+                seq=held.seq,
+                worked_seconds=worked_seconds,
+                spent=self._spent(),
+            )
+            self._tell(tx, [paused])
 
     async def fail(self, error: TurnError) -> None:
         """Ends the turn with what there is: the text so far, a result for every call, the error.
@@ -181,11 +225,12 @@ class Recorder:
             )
             self._tell(tx, changes)
         self._live = None
+        self.ended = ended_in(changes, self.turn)
 
     @asynccontextmanager
     async def _step(self, names: tuple[Step, Step, Step]) -> AsyncGenerator[Transaction]:
         written, committed, told = names
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(self._owner) as tx:
             tx.after_commit(partial(reached, committed))
             yield tx
             await reached(written)
@@ -211,3 +256,9 @@ class Recorder:
 
     def _tell(self, tx: Transaction, changes: Sequence[Change]) -> None:
         tx.after_commit(partial(self._feed.changes, self.turn.conversation_id, list(changes)))
+
+
+def ended_in(changes: Sequence[Change], turn: Turn) -> Turn | None:
+    """The turn as these changes left it."""
+    found = [c.turn for c in changes if isinstance(c, TurnUpdated) and c.turn.id == turn.id]
+    return found[-1] if found else None

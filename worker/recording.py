@@ -30,6 +30,7 @@ from worker.failures import (
 from worker.live import LiveMessage
 from worker.recorder import Recorder
 from worker.steps import Step, reached
+from worker.tally import ModelCall, Tally
 from worker.tools.tool import Toolbox, read_arguments
 
 Read = Callable[[], Awaitable[list[TResponseInputItem]]]
@@ -49,12 +50,14 @@ class RecordedModel(Model):
         recorder: Recorder,
         toolbox: Toolbox,
         settings: Settings,
+        tally: Tally,
         read: Read,
     ) -> None:
         self._inner = inner
         self._recorder = recorder
         self._toolbox = toolbox
         self._settings = settings
+        self._tally = tally
         self._read = read
         self._calls = 0
         self.final_metadata: dict[str, Any] = {}
@@ -78,7 +81,8 @@ class RecordedModel(Model):
 
     async def _call(self, events: AsyncIterator[TResponseStreamEvent]) -> ModelResponse:
         async with self._recorder.new_message() as message:
-            response = await self._listen(events, message)
+            with self._tally.model_call() as timed:
+                response = await self._listen(events, message, timed)
         await reached(Step.MODEL_ANSWERED)
         usage = usage_of(response.usage)
         self._recorder.count_usage(usage)
@@ -102,7 +106,7 @@ class RecordedModel(Model):
         )
 
     async def _listen(
-        self, events: AsyncIterator[TResponseStreamEvent], message: LiveMessage
+        self, events: AsyncIterator[TResponseStreamEvent], message: LiveMessage, timed: ModelCall
     ) -> Response:
         """The finished response; text is written as it comes, within all limits."""
         text = TextSanitiser()
@@ -111,6 +115,7 @@ class RecordedModel(Model):
                 while (event := await self._next(events)) is not None:
                     if event.type == "response.output_text.delta":
                         self._recorder.first_token()
+                        timed.first_token()
                         piece = text.feed(event.delta)
                         room = self._settings.parley_max_answer_chars - len(message.text)
                         message.write(piece[:room])
@@ -118,6 +123,7 @@ class RecordedModel(Model):
                         if len(piece) > room:
                             raise AnswerTooLong
                     elif event.type == "response.completed":
+                        timed.answered(finish_of(event.response), usage_of(event.response.usage))
                         message.write(text.close())
                         return event.response
         except TimeoutError:
@@ -142,7 +148,9 @@ class RecordedModel(Model):
             call = new_call(sanitise(item.name), read_arguments(item.arguments))
             item.call_id = call.id
             calls.append(call)
-        await self._recorder.calls_made(calls, metadata)
+        awaiting = {call.id for call in calls if self._toolbox.needs_approval(call)}
+        await self._recorder.calls_made(calls, metadata, awaiting=awaiting)
+        self._toolbox.awaiting |= awaiting
         for call in calls:
             if call.tool_name not in self._toolbox:
                 # The run loop tells the model by itself and never comes to us.
@@ -181,3 +189,12 @@ def incomplete_of(response: Response) -> dict[str, Any]:
     """Why the text is shorter than the model would have made it, if it is."""
     details = response.incomplete_details
     return {"incomplete": details.reason} if details and details.reason else {}
+
+
+def finish_of(response: Response) -> str:
+    """Why the model stopped, for the log."""
+    if refusal_of(response):
+        return "refusal"
+    if any(isinstance(item, ResponseFunctionToolCall) for item in response.output):
+        return "tool_calls"
+    return incomplete_of(response).get("incomplete", "stop")

@@ -11,12 +11,18 @@ from datetime import timedelta
 
 import structlog
 
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.feed import Feed
 from shared.settings import Settings
-from shared.store.claims import conversations_to_run, give_back
+from shared.store.browser_sessions import forget_ended_sessions
+from shared.store.claims import give_back
+from shared.store.erasure import forget_old_usage
 from shared.store.idempotency import forget_old
+from shared.store.tickets import forget_old_tickets
+from shared.store.waiting import conversations_to_run
 from shared.store.workers import forget_dead, renew_lease
+from worker.purge import purge
 from worker.turn import Turns
 
 log = structlog.get_logger()
@@ -29,7 +35,7 @@ ROUNDS_BETWEEN_TIDYING = 60
 async def renew(db: Database, settings: Settings, turns: Turns) -> None:
     """One heartbeat. What the rows and we don't agree on is dropped, here or there."""
     before = turns.held
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         lease = timedelta(seconds=settings.parley_lease_seconds)
         beat = await renew_lease(tx, turns.worker_id, lease=lease)
         for turn_id, attempt in turns.forgotten(beat.held):
@@ -58,22 +64,28 @@ async def heartbeat(db: Database, feed: Feed, settings: Settings, turns: Turns) 
 class Sweep:
     """Looks into Postgres every second or sooner, and runs what nobody runs."""
 
-    def __init__(self, db: Database, settings: Settings, turns: Turns) -> None:
+    def __init__(self, db: Database, feed: Feed, settings: Settings, turns: Turns) -> None:
         self._db = db
+        self._feed = feed
         self._settings = settings
         self._turns = turns
         self._tasks: set[asyncio.Task[None]] = set()
+        self._purging: asyncio.Task[None] | None = None
         self._rounds = 0
 
     async def run(self) -> None:
         """Until cancelled; the turns it began go on, see `tasks`."""
-        while True:
-            # Jittered downwards, so that the setting is the longest anybody waits.
-            await asyncio.sleep(self._settings.parley_sweep_seconds * random.uniform(0.5, 1.0))  # noqa: S311
-            try:
-                await self._once()
-            except Exception as error:
-                log.warning("sweep_failed", error=type(error).__name__)
+        try:
+            while True:
+                # Jittered downwards, so that the setting is the longest anybody waits.
+                await asyncio.sleep(self._settings.parley_sweep_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+                try:
+                    await self._once()
+                except Exception as error:
+                    log.warning("sweep_failed", error=type(error).__name__)
+        finally:
+            if self._purging is not None:
+                self._purging.cancel()
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
@@ -83,8 +95,12 @@ class Sweep:
         if self._rounds % ROUNDS_BETWEEN_TIDYING == 0:
             await self._tidy()
         self._rounds += 1
-        async with self._db.transaction() as tx:
-            found = await conversations_to_run(tx, limit=self._turns.free)
+        async with self._db.transaction(EVERYONE) as tx:
+            found = await conversations_to_run(
+                tx,
+                limit=self._turns.free,
+                running_limit=self._settings.parley_limit_running_turns,
+            )
         for conversation_id in found:
             log.info("turn_swept", conversation_id=str(conversation_id))
             task = asyncio.create_task(self._turns.run_all(conversation_id))
@@ -93,10 +109,23 @@ class Sweep:
 
     async def _tidy(self) -> None:
         """Forgets what nobody will ask for again."""
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(EVERYONE) as tx:
             await forget_dead(tx)
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(EVERYONE) as tx:
             await forget_old(tx)
+        async with self._db.transaction(EVERYONE) as tx:
+            await forget_ended_sessions(tx)
+            await forget_old_tickets(tx)
+            await forget_old_usage(tx)
+        if self._purging is None or self._purging.done():
+            # Beside the rounds: turns left over must not wait for it.
+            self._purging = asyncio.create_task(self._purge())
+
+    async def _purge(self) -> None:
+        try:
+            await purge(self._db, self._feed, self._settings)
+        except Exception as error:
+            log.warning("purge_failed", error=type(error).__name__)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

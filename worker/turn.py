@@ -12,8 +12,9 @@ from uuid import UUID
 
 import structlog
 
+from shared.connection import EVERYONE
 from shared.db import Database
-from shared.errors import LeaseLost, RequestError
+from shared.errors import LeaseLost, OwnerAtLimit, RequestError
 from shared.events import Message
 from shared.feed import Feed
 from shared.ids import new_id
@@ -24,11 +25,15 @@ from shared.store.endings import cancel
 from shared.store.messages import load_conversation_context
 from shared.store.sequence import lock_conversation
 from shared.store.turns import find_turn
+from shared.tasks import TASK_TOOLS
 from worker.agent import ChosenModel
 from worker.attempt import Attempt
+from worker.recorder import ended_in
 from worker.retries import Pause
 from worker.steps import Step, reached
-from worker.tools.tasks import TASK_TOOLS
+from worker.tally import turn_ended
+from worker.titles import Titles
+from worker.tools.mcp import Servers
 from worker.tools.tool import AnyTool
 
 log = structlog.get_logger()
@@ -44,6 +49,7 @@ Held = tuple[UUID, int]
 class Ran(NamedTuple):
     """An attempt was made; another one is due after `pause` seconds, at once if the turn ended."""
 
+    owner: str
     pause: float = 0.0
 
 
@@ -59,6 +65,7 @@ class Turns:
         jobs: Jobs,
         model: ChosenModel,
         tools: Sequence[AnyTool] = TASK_TOOLS,
+        servers: Servers | None = None,
     ) -> None:
         self.worker_id = new_id()
         self._settings = settings
@@ -67,6 +74,8 @@ class Turns:
         self._jobs = jobs
         self._model = model
         self._tools = tools
+        self._servers = servers or Servers()
+        self.titles = Titles(settings, db=db, feed=feed, model=model)
         self._running: dict[Held, asyncio.Task[object]] = {}
         self._suspect: Held | None = None
         """The one turn that others may have died of; no second one is run beside it."""
@@ -116,32 +125,41 @@ class Turns:
 
         While we drain, what is left is for others.
         """
+        owner = ""
         while not self.draining:
             ran = await self.run_head(conversation_id)
             if ran is None or ran.pause > SHORT_PAUSE_SECONDS:
                 return
+            owner = ran.owner
             if ran.pause:
                 await asyncio.sleep(ran.pause)
-            elif await self._jobs.ring(conversation_id):
+            elif await self._jobs.ring(conversation_id, owner, ended=True):
                 return
-        await self._jobs.ring(conversation_id)
+        await self._jobs.ring(conversation_id, owner)
 
     async def run_head(self, conversation_id: UUID) -> Ran | None:
         """One attempt at the turn at the head of the conversation; None if there is none for us."""
-        claimed, context = await self._claim(conversation_id)
+        try:
+            claimed, context = await self._claim(conversation_id)
+        except OwnerAtLimit as busy:
+            await self._jobs.park(conversation_id, busy.owner)
+            return None
         if claimed is None:
             return None
         with structlog.contextvars.bound_contextvars(
-            turn_id=str(claimed.turn.id), attempt=claimed.turn.attempt
+            request_id=claimed.request_id,
+            turn_id=str(claimed.turn.id),
+            conversation_id=str(conversation_id),
+            attempt=claimed.turn.attempt,
         ):
             if claimed.cancelled:
                 await self._end_cancelled(claimed)
-                return Ran()
-            log.info("turn_claimed", conversation_id=str(conversation_id))
+                return Ran(claimed.owner)
+            log.info("turn_claimed")
             return await self._run(claimed, context)
 
     async def _claim(self, conversation_id: UUID) -> tuple[Claim | None, list[Message]]:
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(EVERYONE) as tx:
             tx.after_commit(partial(reached, Step.CLAIM_COMMITTED))
             claimed = await claim(
                 tx,
@@ -149,6 +167,7 @@ class Turns:
                 worker_id=self.worker_id,
                 model=self._model.name,
                 suspects=self._suspect is None,
+                running_limit=self._settings.parley_limit_running_turns,
             )
             if claimed is None:
                 return None, []
@@ -164,6 +183,7 @@ class Turns:
             feed=self._feed,
             model=self._model,
             tools=self._tools,
+            servers=self._servers,
             claimed=claimed,
             context=context,
         )
@@ -175,8 +195,10 @@ class Turns:
         except Pause as pause:
             worked = time.monotonic() - began
             await self._give_back(claimed, pause, worked=worked, usage=attempt.recorder.usage)
-            return Ran(pause.seconds)
-        return Ran()
+            return Ran(claimed.owner, pause.seconds)
+        if attempt.completed:
+            self.titles.begin(claimed)
+        return Ran(claimed.owner)
 
     async def _run_or_cancel(self, claimed: Claim, attempt: Attempt) -> None:
         try:
@@ -226,7 +248,7 @@ class Turns:
     ) -> None:
         """Another worker may go on after the pause. If this fails, a heartbeat does it."""
         with suppress(RequestError):
-            async with self._db.transaction() as tx:
+            async with self._db.transaction(claimed.owner) as tx:
                 await give_back(
                     tx,
                     claimed.turn.id,
@@ -238,14 +260,14 @@ class Turns:
                     usage=usage,
                 )
             if not pause.seconds:
-                await self._jobs.ring(claimed.turn.conversation_id)
+                await self._jobs.ring(claimed.turn.conversation_id, claimed.owner)
             log.info("turn_given_back", pause=round(pause.seconds, 3))
 
     async def _end_cancelled(self, claimed: Claim) -> None:
         """A turn whose holder died before it could end it: its last text is in the feed."""
         conversation_id = claimed.turn.conversation_id
         live = await self._feed.live_text(conversation_id)
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(claimed.owner) as tx:
             if not await lock_conversation(tx, conversation_id):
                 return
             turn = await find_turn(tx, claimed.turn.id, owner=claimed.owner)
@@ -253,4 +275,5 @@ class Turns:
                 return
             changes, _ = await cancel(tx, turn, live=live)
             tx.after_commit(partial(self._feed.changes, conversation_id, changes))
-        log.info("turn_cancelled")
+        if (ended := ended_in(changes, turn)) is not None:
+            turn_ended(ended, claimed)

@@ -9,16 +9,11 @@ from litestar.enums import HttpMethod
 from litestar.params import QueryParameter
 
 from api import actions
+from api.cursors import conversation_cursor, parse_conversation_cursor
 from api.deps import ConversationId, Db, Live, Owned, Repeatable
 from api.openapi import body, described, problems
 from api.samples import CONVERSATION
-from api.wire import (
-    Conversations,
-    NewConversation,
-    NewTitle,
-    conversation_cursor,
-    parse_conversation_cursor,
-)
+from api.wire import Conversations, NewConversation, NewTitle
 from shared.db import Database, Transaction
 from shared.errors import (
     BodyTooLarge,
@@ -81,7 +76,7 @@ async def listing(
 
 async def page_of(db: Database, *, owner: str, limit: int, cursor: str | None) -> Conversations:
     after = parse_conversation_cursor(cursor) if cursor is not None else None
-    async with db.snapshot() as tx:
+    async with db.snapshot(owner) as tx:
         found = await list_conversations(tx, owner=owner, limit=limit, after=after)
     page = found[:limit]
     return Conversations(page, conversation_cursor(page[-1]) if len(found) > limit else None)
@@ -95,7 +90,7 @@ async def page_of(db: Database, *, owner: str, limit: int, cursor: str | None) -
     | problems(InvalidRequest, NotFound),
 )
 async def show(conversation_id: ConversationId, principal: Owned, db: Db) -> Conversation:
-    async with db.snapshot() as tx:
+    async with db.snapshot(principal.owner) as tx:
         found = await find_conversation(tx, conversation_id, owner=principal.owner)
     if found is None:
         raise NotFound
@@ -118,7 +113,7 @@ async def rename(
     feed: Live,
     data: Annotated[NewTitle, body("The title.", NewTitle("Holiday plans"))],
 ) -> Conversation:
-    async with db.transaction() as tx:
+    async with db.transaction(principal.owner) as tx:
         renamed = await actions.rename_conversation(
             tx,
             feed=feed,
@@ -139,7 +134,7 @@ async def rename(
     responses=described({204: ("It is gone.", None, None)}) | problems(InvalidRequest, NotFound),
 )
 async def remove(conversation_id: ConversationId, principal: Owned, db: Db, feed: Live) -> None:
-    async with db.transaction() as tx:
+    async with db.transaction(principal.owner) as tx:
         gone = await actions.delete_conversation(
             tx, feed=feed, conversation_id=conversation_id, owner=principal.owner
         )

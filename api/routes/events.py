@@ -9,12 +9,14 @@ from litestar import Router, get
 from litestar.params import HeaderParameter, QueryParameter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from api.auth import TICKETS
+from api.cursors import parse_event_cursor
 from api.deps import Configured, ConversationId, Db, Live, Owned
-from api.openapi import EVENT_STREAM, described, problems
+from api.limits import OPENS_STREAM
+from api.openapi import BEARER, COOKIE, EVENT_STREAM, TICKET, described, problems
 from api.samples import EVENTS
 from api.stream import event_stream
-from api.wire import parse_event_cursor
-from shared.errors import CursorAhead, InvalidCursor, InvalidRequest, NotFound
+from shared.errors import CursorAhead, InvalidCursor, InvalidRequest, NotFound, TooManyStreams
 from shared.store.conversations import last_seq
 
 PING_SECONDS = 15
@@ -32,19 +34,26 @@ Since = Annotated[
     str | None,
     QueryParameter(description="A `seq`, or the `id` of an event (`seq` or `seq:offset`)."),
 ]
+Ticket = Annotated[
+    str | None,
+    QueryParameter(description="Instead of a token: it opens one stream, once."),
+]
 
 
 @get(
     "/",
     media_type=EVENT_STREAM,
+    opt={OPENS_STREAM: True, TICKETS: True},
     summary="Follow a conversation",
     description="Server-sent events: `message.created`, `message.updated`, `message.delta`, "
     "`turn.updated`, `conversation.updated` and, last, `stream.closing`. The stream covers the "
     "whole conversation, later turns too. It begins after the change named by `Last-Event-ID` or "
     "`since`; where neither is given it tells what happens from now on, and the text in flight. "
-    "Ignore names you don't know. Comments keep the connection alive.",
+    "Ignore names you don't know. Comments keep the connection alive. A client that can't send a "
+    "header takes a ticket first and comes with `ticket`; to resume it needs a new one.",
+    security=[{BEARER: []}, {COOKIE: []}, {TICKET: []}],
     responses=described({200: ("The stream; it goes on.", str, EVENTS)}, media_type=EVENT_STREAM)
-    | problems(InvalidRequest, InvalidCursor, CursorAhead, NotFound),
+    | problems(InvalidRequest, InvalidCursor, CursorAhead, NotFound, TooManyStreams),
 )
 async def follow(
     conversation_id: ConversationId,
@@ -54,9 +63,10 @@ async def follow(
     settings: Configured,
     last_event_id: LastEventId = None,
     since: Since = None,
+    ticket: Ticket = None,  # noqa: ARG001 - the guard has used it up
 ) -> EventSourceResponse:
     given = last_event_id if last_event_id is not None else since
-    async with db.snapshot() as tx:
+    async with db.snapshot(principal.owner) as tx:
         last = await last_seq(tx, conversation_id, owner=principal.owner)
     if last is None:
         raise NotFound
@@ -72,6 +82,7 @@ async def follow(
             owner=principal.owner,
             cursor=cursor,
             expires_at=principal.expires_at,
+            access=principal.access,
             lifetime=settings.parley_stream_lifetime_seconds,
             shutdown=shutdown,
         ),

@@ -12,6 +12,7 @@ from api.deps import Db, Redis
 from api.openapi import described
 from api.samples import READINESS
 from api.wire import Health, Part, Readiness
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.models import SCHEMA_REVISION
 from shared.store.health import answers, schema_revision
@@ -75,20 +76,20 @@ async def _checked(check: Callable[[], Awaitable[Part]]) -> Part:
 
 
 async def _postgres(db: Database) -> Part:
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         await answers(tx)
     return Part("ok")
 
 
 async def _migrations(db: Database) -> Part:
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         revision = await schema_revision(tx)
     ok = revision == SCHEMA_REVISION
     return Part("ok" if ok else "unavailable", f"revision {revision}, expected {SCHEMA_REVISION}")
 
 
 async def _workers(db: Database) -> Part:
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         count = await count_alive(tx)
     return Part("ok" if count else "unavailable", f"{count} alive")
 

@@ -10,8 +10,10 @@ from litestar.params import PathParameter
 
 from api.actions import submit_message
 from api.auth import Principal
-from api.deps import ConversationId, Db, Live, Owned, Repeatable, Ring
+from api.cursors import parse_seq
+from api.deps import Configured, ConversationId, Db, Live, Owned, Repeatable, Ring
 from api.history import conversation_with_messages
+from api.limits import IS_MESSAGE
 from api.openapi import body, described, problems
 from api.request import JsonRequest
 from api.routes import conversations, messages
@@ -24,14 +26,7 @@ from api.samples import (
     NEW_CHAT,
 )
 from api.wait import wait_for_answer
-from api.wire import (
-    Chat,
-    Conversations,
-    ConversationWithMessages,
-    NewChat,
-    Submitted,
-    parse_seq,
-)
+from api.wire import Chat, Conversations, ConversationWithMessages, NewChat, Submitted
 from shared.db import Transaction
 from shared.errors import Forbidden, InvalidCursor, InvalidRequest, NotFound
 from shared.store.conversations import get_or_create_conversation
@@ -44,6 +39,7 @@ UserId = Annotated[str, PathParameter(description="The user the token is for; no
 @post(
     "/chat",
     status_code=202,
+    opt={IS_MESSAGE: True},
     summary="Say something and wait for the answer",
     description="Without `conversation_id` a conversation begins. 200 with the assistant's message "
     "if the turn ends within `wait` seconds; otherwise 202, and the turn is there to be followed. "
@@ -62,6 +58,7 @@ async def chat(
     feed: Live,
     jobs: Ring,
     once: Repeatable,
+    settings: Configured,
     data: Annotated[NewChat, body("What to say, and where.", NEW_CHAT)],
     wait: Wait = WAIT_SECONDS,
 ) -> Response[Chat]:
@@ -78,6 +75,7 @@ async def chat(
             conversation_id=conversation.id,
             owner=owner,
             content=data.message,
+            queue_limit=settings.parley_limit_queued_turns,
         )
         if submitted is None:
             raise NotFound

@@ -10,12 +10,14 @@ from litestar import Response, Router, get, post
 from litestar.params import QueryParameter
 
 from api.actions import submit_message
-from api.deps import ConversationId, Db, Live, Owned, Repeatable, Ring
+from api.cursors import parse_seq, parse_since
+from api.deps import Configured, ConversationId, Db, Live, Owned, Repeatable, Ring
 from api.history import changes_since, newest_page
+from api.limits import IS_MESSAGE
 from api.openapi import body, described, problems
 from api.samples import MESSAGES, SUBMITTED, SUBMITTED_AND_ANSWERED
 from api.wait import wait_for_answer, wait_until
-from api.wire import Messages, NewMessage, Submitted, parse_seq, parse_since
+from api.wire import Messages, NewMessage, Submitted
 from shared.db import Database, Transaction
 from shared.errors import (
     BodyTooLarge,
@@ -25,6 +27,7 @@ from shared.errors import (
     InvalidCursor,
     InvalidRequest,
     NotFound,
+    QueueFull,
     UnsupportedMediaType,
 )
 from shared.events import TERMINAL, Turn
@@ -56,6 +59,7 @@ Before = Annotated[
 ]
 SUBMIT_PROBLEMS = (
     *(InvalidRequest, NotFound, BodyTooLarge, UnsupportedMediaType, IdempotencyKeyReused),
+    QueueFull,
 )
 _LOCATION = "`Location` names the turn."
 
@@ -63,9 +67,11 @@ _LOCATION = "`Location` names the turn."
 @post(
     "/",
     status_code=202,
+    opt={IS_MESSAGE: True},
     summary="Say something",
     description="The message is stored and a turn is queued that will answer it: 202 means that "
-    "both are on disk. With `wait` the answer is 200 if the turn ends in time. Following the "
+    "both are on disk. With `wait` the answer is 200 if the turn ends in time, and 202 as soon as "
+    "it is `awaiting_approval`. Following the "
     "conversation from `since` shows everything from this message on.\n\n"
     "`on_busy`, where a turn of the conversation waits or runs: `enqueue` waits behind it; "
     "`reject` is 409; `interrupt` cancels it and keeps its text; `rollback` cancels it and "
@@ -90,6 +96,7 @@ async def submit(
     feed: Live,
     jobs: Ring,
     once: Repeatable,
+    settings: Configured,
     data: Annotated[NewMessage, body("What to say.", NewMessage("What is on my list today?"))],
     wait: Wait = 0.0,
 ) -> Response[Submitted]:
@@ -106,6 +113,7 @@ async def submit(
             content=data.content,
             on_busy=data.on_busy,
             live=live,
+            queue_limit=settings.parley_limit_queued_turns,
         )
         if submitted is None:
             raise NotFound
@@ -182,7 +190,7 @@ async def _resolve(
     db: Database, conversation_id: UUID, *, owner: str, since: int | datetime
 ) -> int:
     """A time becomes the seq of the last message that was there by then."""
-    async with db.snapshot() as tx:
+    async with db.snapshot(owner) as tx:
         last = await last_seq(tx, conversation_id, owner=owner)
         if last is None:
             raise NotFound

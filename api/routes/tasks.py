@@ -7,10 +7,11 @@ from typing import Annotated
 from litestar import Router, get
 from litestar.params import QueryParameter
 
+from api.cursors import parse_task_cursor, task_cursor
 from api.deps import Db, Owned
 from api.openapi import described, problems
 from api.samples import TASK
-from api.wire import Tasks, parse_task_cursor, task_cursor
+from api.wire import Tasks
 from shared.errors import InvalidCursor, InvalidRequest
 from shared.store.tasks import list_tasks
 
@@ -34,7 +35,7 @@ async def listing(
     principal: Owned, db: Db, limit: Limit = DEFAULT_LIMIT, cursor: After = None
 ) -> Tasks:
     after = parse_task_cursor(cursor) if cursor is not None else None
-    async with db.snapshot() as tx:
+    async with db.snapshot(principal.owner) as tx:
         found = await list_tasks(tx, owner=principal.owner, limit=limit, after=after)
     page = found[:limit]
     return Tasks(page, task_cursor(page[-1]) if len(found) > limit else None)

@@ -14,6 +14,7 @@ from typing import assert_never
 from cli.verify.part import Part, until
 from cli.verify.schedule import CALM_SECONDS, Fault, Planned, Schedule
 from cli.verify.stack import STOP_SECONDS, Stack
+from shared.connection import LOGIN
 from shared.errors import RequestError
 from shared.store.proof import end_all_connections
 
@@ -136,7 +137,7 @@ class Chaos:
     async def _end_connections(self) -> None:
         database = self._stack.database()
         with suppress(RequestError):
-            async with database.transaction() as tx:
+            async with database.transaction(LOGIN) as tx:
                 await end_all_connections(tx)
         await database.close()
 

@@ -11,6 +11,7 @@ from cli.verify.judge_tools import judge_tools
 from cli.verify.judge_turns import judge_turns
 from cli.verify.ledger import Ledger
 from cli.verify.record import Findings, read_record
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.store.audit import count_active
 
@@ -44,7 +45,7 @@ async def _come_to_rest(ledger: Ledger, db: Database, seconds: float) -> None:
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
     while clock() < deadline:
-        async with db.snapshot() as tx:
+        async with db.snapshot(EVERYONE) as tx:
             if not await count_active(tx, sorted(ledger.owners)):
                 return
         await asyncio.sleep(LOOK_SECONDS)

@@ -18,6 +18,7 @@ _FLAKY = re.compile(rf"flaky ({'|'.join(FAULTS)}) (\d+) ", re.ASCII)
 _CALL = re.compile(r"^call (\w+) (.*)$", re.MULTILINE)
 _STEP = re.compile(r"again (\w+) (\{[^}]*\})")
 _THEN = re.compile(r"\nthen (.*)\Z", re.DOTALL)
+_TITLE = re.compile(r"^entitle (.*)\Z", re.MULTILINE)
 _SAYS = frozenset({"say", "gated", "cut", "stall", "length", "refuse"})
 
 Asked = tuple[str, str]
@@ -64,6 +65,12 @@ def calls(text: str) -> list[Asked]:
 def steps(text: str) -> list[Asked]:
     """The tools asked for one an answer."""
     return _STEP.findall(text)
+
+
+def title(first: str) -> str | None:
+    """What to do where a conversation that begins so is to be named: its last line may say."""
+    found = _TITLE.search(first)
+    return found[1] if found else None
 
 
 def then(text: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from cli.verify.invariants import Invariant, Violation
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.store import audit
 from shared.store.audit import ConversationRow, MessageRow, TaskRow, TurnRow
@@ -41,7 +42,7 @@ class Record:
 
 async def read_record(db: Database, owners: Iterable[str]) -> Record:
     given = sorted(owners)
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         return Record(
             await audit.conversations_of(tx, given),
             await audit.turns_of(tx, given),

@@ -139,9 +139,8 @@ def storm_section(storm: StormResult) -> str:
 
 
 TOLD = (
-    *("turn_claimed", "turn_completed", "turn_failed", "turn_cancelled", "turn_retried"),
-    *("model_retry", "turn_lost", "turn_given_back", "turn_interrupted", "turn_forgotten"),
-    *("turn_swept", "ring_abandoned"),
+    *("turn_claimed", "turn_ended", "model_retry", "turn_lost", "turn_given_back"),
+    *("turn_interrupted", "turn_forgotten", "turn_swept", "ring_abandoned"),
 )
 
 

@@ -82,12 +82,14 @@ class Stack:
 
     def database(self) -> Database:
         """For looking at the rows. Close it."""
-        return Database(
-            Settings(
-                database_url=SecretStr(self.database_url),
-                redis_url=SecretStr(self.redis_url),
-                database_pool_size=2,
-            )
+        return Database(self.settings())
+
+    def settings(self) -> Settings:
+        """Of somebody beside the parts who looks at the stores."""
+        return Settings(
+            database_url=SecretStr(self.database_url),
+            redis_url=SecretStr(self.redis_url),
+            database_pool_size=2,
         )
 
     async def start(self) -> None:
@@ -177,6 +179,11 @@ class Stack:
             "PARLEY_MODEL": "stand-in",
             "OPENAI_BASE_URL": f"{self.model_url}/v1",
             "OPENAI_API_KEY": "sk-stand-in",
+            # A storm from one address asks more than any client may.
+            "PARLEY_LIMIT_REQUESTS_PER_MINUTE": "0",
+            "PARLEY_LIMIT_ADDRESS_REQUESTS_PER_MINUTE": "0",
+            "PARLEY_LIMIT_MESSAGES_PER_MINUTE": "0",
+            "PARLEY_LIMIT_STREAMS": "0",
         }
 
     async def _migrate(self) -> None:

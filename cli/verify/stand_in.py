@@ -13,7 +13,7 @@ What it answers stands in the last user message, so that a test reads in one pla
                         (with Retry-After), 500, 503, cut (ends in the middle), stall (the same
                         after a silence), reset (the connection breaks), hang (no headers for a
                         while, then 504), garbage, html, error
-    status N            an HTTP error
+    status N            an HTTP error, whose body repeats the key and the question
     hang                accepts the request and never answers
     stall TEXT          the text, then silence
     cut TEXT            the text, then the connection closes without a finish reason
@@ -23,6 +23,7 @@ What it answers stands in the last user message, so that a test reads in one pla
     empty · refuse TEXT · length TEXT · filtered
     raw JSON            the JSON string as it stands, in pieces of one UTF-16 unit
     recall              says back every user message it was sent
+    … entitle …         a last line of the first message: what to do when asked for a title
 
 A history that a strict provider would refuse is answered 400. Run it with
 `python -m cli.verify.stand_in PORT`. `GET /requests` shows what it was asked lately,
@@ -51,6 +52,7 @@ from cli.verify.stand_in_protocol import (
     delta,
     end,
     error_event,
+    first_user,
     last_user,
     problems_of,
     results_since_user,
@@ -59,6 +61,7 @@ from cli.verify.stand_in_protocol import (
 )
 
 WORD = re.compile(r"\S+\s*|\s+")
+TITLE = "Give this conversation a title"
 SILENCE_SECONDS = 4.0
 REMEMBERED = 2000
 
@@ -84,17 +87,19 @@ async def completions(request: Request) -> Response:
         invalid.extend(f"{problem}, asked: {asked[:80]}" for problem in problems)
         return JSONResponse({"error": {"message": "invalid history"}}, status_code=400)
     results = results_since_user(messages)
+    if asked.startswith(TITLE):
+        asked = directives.title(first_user(messages)) or asked
     asked = directives.due(asked, len(results))
     while (fault := directives.flaky(asked)) is not None:
         if failed[asked] < fault.tries:
             failed[asked] += 1
             faults[fault.kind] += 1
-            return await fail(fault)
+            return await fail(fault, indiscreet(request, body))
         asked = fault.rest
     verb, _, rest = asked.partition(" ")
     match verb:
         case "status":
-            return JSONResponse({"error": {"message": "secret detail"}}, status_code=int(rest))
+            return JSONResponse(indiscreet(request, body), status_code=int(rest))
         case "hang":
             await asyncio.Event().wait()
         case "html":
@@ -104,15 +109,20 @@ async def completions(request: Request) -> Response:
     return streamed(answer(messages, asked, verb, rest, results))
 
 
-async def fail(fault: directives.Flaky) -> Response:
+def indiscreet(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """The body of an error as some providers write it: with the key and what was asked."""
+    key = request.headers.get("authorization")
+    return {"error": {"message": f"secret detail: {key} {json.dumps(body['messages'])}"}}
+
+
+async def fail(fault: directives.Flaky, refused: dict[str, Any]) -> Response:
     match fault.kind:
         case "429" | "500" | "503":
             headers = {"Retry-After": "1"} if fault.kind == "429" else {}
-            refused = {"error": {"message": "secret detail"}}
             return JSONResponse(refused, status_code=int(fault.kind), headers=headers)
         case "hang":
             await asyncio.sleep(SILENCE_SECONDS)
-            return JSONResponse({"error": {"message": "secret detail"}}, status_code=504)
+            return JSONResponse(refused, status_code=504)
         case "html":
             return page()
         case _:

@@ -70,6 +70,10 @@ def last_user(messages: list[dict[str, Any]]) -> str:
     return next((str(m["content"]) for m in reversed(messages) if m["role"] == "user"), "")
 
 
+def first_user(messages: list[dict[str, Any]]) -> str:
+    return next((str(m["content"]) for m in messages if m["role"] == "user"), "")
+
+
 def results_since_user(messages: list[dict[str, Any]]) -> list[str]:
     found: list[str] = []
     for message in reversed(messages):

@@ -21,8 +21,9 @@ from cli.verify.cells import Cell, Outcome, cells
 from cli.verify.conduct import Complaints, Conduct
 from cli.verify.part import Part, until
 from cli.verify.stack import Stack
-from cli.verify.takeover import read_log
+from cli.verify.takeover import Line, read_log
 from cli.verify.witness import Witness
+from shared.connection import EVERYONE
 from shared.store.audit import count_active
 from shared.store.proof import rows_of
 
@@ -30,8 +31,8 @@ LANES = 2
 SETTINGS = {"PARLEY_LEASE_SECONDS": "1.5", "PARLEY_SWEEP_SECONDS": "0.3"}
 # What a worker says of a turn when it is through with it.
 OUTCOMES = (
-    *("turn_completed", "turn_failed", "turn_cancelled", "turn_lost"),
-    *("turn_interrupted", "turn_given_back", "ring_abandoned", "sweep_task_failed"),
+    *("turn_ended", "turn_lost", "turn_interrupted", "turn_given_back"),
+    *("ring_abandoned", "sweep_task_failed"),
 )
 REACH_SECONDS = 20.0
 GO_ON_SECONDS = 40.0  # Postgres ends the open transaction of a frozen one only after a while
@@ -148,12 +149,12 @@ class Lane:
         after = await self._rows(owner)
         problems = [f"the woken worker wrote {row}" for row in after if row not in before]
         problems += [f"the woken worker lost {row}" for row in before if row not in after]
-        if not cell.ended and "turn_completed" in events_of(rigged):
+        if not cell.ended and said_completed(rigged):
             problems.append("the woken worker believes that it completed the turn")
         return problems
 
     async def _rows(self, owner: str) -> list[str]:
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(EVERYONE) as tx:
             return await rows_of(tx, owner)
 
     async def _tidy(self, rigged: Part, owner: str) -> None:
@@ -167,17 +168,21 @@ class Lane:
             await must("the turn is still there", lambda: self._idle(owner), SETTLE_SECONDS)
 
     async def _idle(self, owner: str) -> bool:
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(EVERYONE) as tx:
             return not await count_active(tx, [owner])
 
 
 def said_an_outcome(worker: Part) -> bool:
-    return not events_of(worker).isdisjoint(OUTCOMES)
+    return any(line.event in OUTCOMES for line in lines_of(worker))
 
 
-def events_of(worker: Part) -> set[str]:
-    lines, _ = read_log(worker.life.log.read_text(errors="replace"))
-    return {line.event for line in lines}
+def said_completed(worker: Part) -> bool:
+    ends = [line.fields for line in lines_of(worker) if line.event == "turn_ended"]
+    return any(fields["status"] == "completed" for fields in ends)
+
+
+def lines_of(worker: Part) -> list[Line]:
+    return read_log(worker.life.log.read_text(errors="replace"))[0]
 
 
 async def must(

@@ -26,6 +26,7 @@ from cli.verify.schedule import Fault, Schedule
 from cli.verify.script import Script
 from cli.verify.stack import Stack
 from cli.verify.takeover import Limits, Resumed, Takeover, Work, read_log, resumed, takeovers
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.settings import Settings
 from shared.store.audit import count_active, turns_of
@@ -170,7 +171,7 @@ class Storm:
         database = self._stack.database()
 
         async def at_rest() -> bool:
-            async with database.snapshot() as tx:
+            async with database.snapshot(EVERYONE) as tx:
                 return not await count_active(tx, self._owners)
 
         in_time = await until(at_rest, seconds=REST_SECONDS)
@@ -198,7 +199,7 @@ class Storm:
         await database.close()
 
     async def _count_turns(self, database: Database, result: StormResult) -> None:
-        async with database.snapshot() as tx:
+        async with database.snapshot(EVERYONE) as tx:
             turns = await turns_of(tx, self._owners)
         for turn in turns:
             code = f" ({turn.error['code']})" if turn.error else ""

@@ -21,6 +21,10 @@ RECOVERY_SECONDS = 2.0
 """Who found a store away asks again after a second."""
 
 
+BROKEN = ("process_crashed", "library_warning")
+"""What a process that works never says."""
+
+
 @dataclass(frozen=True)
 class Line:
     """One event of a log."""
@@ -35,14 +39,18 @@ class Line:
 
 
 def read_log(text: str) -> tuple[list[Line], list[str]]:
-    """The events, and the lines that are none: a process says nothing else, unless it breaks."""
+    """The events, and the lines that tell of something broken or are no events at all."""
     lines: list[Line] = []
     strange: list[str] = []
     for raw in text.splitlines():
         try:
             fields: dict[str, Any] = json.loads(raw)
             at = datetime.fromisoformat(fields.pop("timestamp")).timestamp()
-            lines.append(Line(at, fields.pop("event"), fields))
+            event = fields.pop("event")
+            if event in BROKEN:
+                strange.append(raw)
+            else:
+                lines.append(Line(at, event, fields))
         except (ValueError, KeyError, AttributeError, TypeError):
             if raw.strip():
                 strange.append(raw)

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 
 from shared.db import Transaction
 from shared.models import Conversation, Message, Task, Turn
+from shared.store.turns import ACTIVE
 
 
 class ConversationRow(msgspec.Struct, frozen=True):
@@ -92,12 +93,12 @@ async def tasks_of(tx: Transaction, owners: Collection[str]) -> list[TaskRow]:
 
 
 async def count_active(tx: Transaction, owners: Collection[str]) -> int:
-    """Turns that wait or run."""
+    """Turns that have not ended."""
     count: int = await tx.scalar(
         select(func.count())
         .select_from(Turn)
         .join(Conversation, Conversation.id == Turn.conversation_id)
-        .where(Conversation.user_id.in_(owners), Turn.status.in_(("queued", "running")))
+        .where(Conversation.user_id.in_(owners), Turn.status.in_(ACTIVE))
     )
     return count
 

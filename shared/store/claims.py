@@ -6,7 +6,7 @@ the fence: whoever lost the lease has an attempt that isn't the turn's any more.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,16 +15,18 @@ from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from shared.db import Transaction
-from shared.errors import CancelRequested, LeaseLost
+from shared.errors import CancelRequested, LeaseLost, OwnerAtLimit
 from shared.events import Change, Turn, TurnUpdated
 from shared.models import Message as MessageRow
 from shared.models import Turn as Row_
 from shared.models import Worker
 from shared.store.sequence import lock_conversation, take_seqs
-from shared.store.turns import TURN_COLUMNS, count_queued, move_up, turn_of
+from shared.store.turns import ACTIVE, TURN_COLUMNS, count_queued, move_up, turn_of
+from shared.store.usage import keep_usage
 
-UNRUNG_AFTER = timedelta(seconds=1)
 SUSPECT_CRASHES = 2
+OWNERS = 1
+"""The class of the advisory locks that stand for owners."""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -34,6 +36,8 @@ class Claim(msgspec.Struct, frozen=True):
     owner: str
     order: int
     """Its place among the conversation's turns: history is what came before."""
+    queued_at: datetime
+    request_id: str | None = None
     crashes: int = 0
     model_errors: int = 0
     worked_seconds: float = 0.0
@@ -65,7 +69,7 @@ def unheld() -> Any:
     return and_(Row_.status == "running", ~alive)
 
 
-def _due() -> Any:
+def due() -> Any:
     """Of a turn that was given back: its pause is over, or there is nothing to wait for."""
     return or_(
         Row_.run_after.is_(None),
@@ -75,13 +79,20 @@ def _due() -> Any:
 
 
 async def claim(
-    tx: Transaction, conversation_id: UUID, *, worker_id: UUID, model: str, suspects: bool = True
+    tx: Transaction,
+    conversation_id: UUID,
+    *,
+    worker_id: UUID,
+    model: str,
+    suspects: bool = True,
+    running_limit: int = 0,
 ) -> Claim | None:
     """Takes the conversation's head turn if nobody holds it; a new attempt begins.
 
     None is a normal answer: nothing waits, another worker was first, or it is a suspect and this
-    worker asks for none. The lock is a statement of its own, so that the next one sees what the
-    last holder committed.
+    worker asks for none. Raises OwnerAtLimit where a waiting turn has to go on waiting because
+    `running_limit` of its owner's run; 0 is no limit. The lock is a statement of its own, so that
+    the next one sees what the last holder committed.
     """
     if not await lock_conversation(tx, conversation_id):
         return None
@@ -92,6 +103,8 @@ async def claim(
         turn=turn_of(found),
         owner=found.user_id,
         order=found.order,
+        queued_at=found.queued_at,
+        request_id=found.request_id,
         crashes=found.crashes,
         model_errors=found.model_errors,
         worked_seconds=found.worked_seconds,
@@ -99,15 +112,29 @@ async def claim(
     )
     if claimed.cancelled:
         return claimed
+    if running_limit and claimed.turn.status == "queued":
+        await _stay_within(tx, claimed.owner, running_limit)
     turn, changes = await _begin_attempt(tx, claimed, worker_id=worker_id, model=model)
     return msgspec.structs.replace(claimed, turn=turn, changes=changes)
+
+
+async def _stay_within(tx: Transaction, owner: str, limit: int) -> None:
+    """Looks before it takes the owner's lock, for at the limit nobody need stand in line, and again
+    under the lock, where nobody else can begin one. Raises OwnerAtLimit.
+    """
+    running = select(func.count()).where(Row_.user_id == owner, Row_.status == "running")
+    if await tx.scalar(running) < limit:
+        await tx.execute(select(func.pg_advisory_xact_lock(OWNERS, func.hashtext(owner))))
+        if await tx.scalar(running) < limit:
+            return
+    raise OwnerAtLimit(owner)
 
 
 async def _claimable_head(tx: Transaction, conversation_id: UUID) -> Any:
     head = aliased(Row_)
     first = (
         select(head.id)
-        .where(head.conversation_id == conversation_id, head.status.in_(("queued", "running")))
+        .where(head.conversation_id == conversation_id, head.status.in_(ACTIVE))
         .order_by(head.seq)
         .limit(1)
         .scalar_subquery()
@@ -122,7 +149,9 @@ async def _claimable_head(tx: Transaction, conversation_id: UUID) -> Any:
             Row_.model_errors,
             Row_.worked_seconds,
             Row_.cancel_requested_at,
-        ).where(Row_.id == first, or_(Row_.status == "queued", and_(unheld(), _due())))
+            Row_.queued_at,
+            Row_.request_id,
+        ).where(Row_.id == first, or_(Row_.status == "queued", and_(unheld(), due())))
     )
 
 
@@ -213,9 +242,7 @@ async def give_back(
     }
     if pause_seconds:
         values["run_after"] = func.clock_timestamp() + timedelta(seconds=pause_seconds)
-    if usage:
-        values["usage"] = usage
-    await tx.execute(
+    given = await tx.first(
         update(Row_)
         .where(
             Row_.id == turn_id,
@@ -224,7 +251,10 @@ async def give_back(
             Row_.status == "running",
         )
         .values(values)
+        .returning(Row_.id)
     )
+    if usage and given is not None:
+        await keep_usage(tx, turn_id, usage)
 
 
 async def holder_of(tx: Transaction, turn_id: UUID) -> UUID | None:
@@ -239,29 +269,3 @@ async def holder_of(tx: Transaction, turn_id: UUID) -> UUID | None:
         )
     )
     return holder
-
-
-async def conversations_to_run(tx: Transaction, *, limit: int) -> list[UUID]:
-    """Where a turn waits that nobody rang for or that nobody holds, longest waiting first.
-
-    Suspects come last: others must not wait for a place behind them.
-    """
-    other = aliased(Row_)
-    busy = (
-        select(other.id)
-        .where(other.conversation_id == Row_.conversation_id, other.status == "running")
-        .exists()
-    )
-    unrung = and_(
-        Row_.status == "queued",
-        Row_.position == 1,
-        Row_.created_at < func.clock_timestamp() - UNRUNG_AFTER,
-        ~busy,
-    )
-    rows = await tx.all(
-        select(Row_.conversation_id)
-        .where(Row_.status.in_(("queued", "running")), or_(unrung, and_(unheld(), _due())))
-        .order_by(Row_.crashes >= SUSPECT_CRASHES, Row_.created_at)
-        .limit(limit)
-    )
-    return [row.conversation_id for row in rows]

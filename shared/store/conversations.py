@@ -30,13 +30,13 @@ from shared.ids import new_id
 from shared.models import Conversation as Row_
 from shared.models import Turn as TurnRow
 from shared.store.sequence import lock_conversation, take_seqs
-from shared.store.turns import turn_columns, turn_of
+from shared.store.turns import ACTIVE, turn_columns, turn_of
 from shared.text import AUTO_TITLE_CHARS, PREVIEW_CHARS, one_line
 
 _active = aliased(
     TurnRow,
     select(TurnRow)
-    .where(TurnRow.conversation_id == Row_.id, TurnRow.status.in_(("queued", "running")))
+    .where(TurnRow.conversation_id == Row_.id, TurnRow.status.in_(ACTIVE))
     .order_by(TurnRow.seq)
     .limit(1)
     .correlate(Row_)

@@ -24,7 +24,8 @@ from shared.store.calls import close_calls, open_calls
 from shared.store.claims import holder_of
 from shared.store.messages import add_message, message_exists, messages_of_turn
 from shared.store.sequence import take_seqs
-from shared.store.turns import TURN_COLUMNS, count_queued, move_up, turn_of
+from shared.store.turns import ACTIVE, TURN_COLUMNS, count_queued, move_up, turn_of
+from shared.store.usage import keep_usage
 
 EarlyEnd = Literal["failed", "cancelled"]
 
@@ -64,15 +65,10 @@ async def end_turn(
         "finished_at": func.clock_timestamp(),
         "changed_seq": seq,
     }
-    if spent.usage:
-        values["usage"] = spent.usage
-    if spent.first_token_ago is not None:
-        values["first_token_at"] = func.coalesce(
-            Row_.first_token_at, func.clock_timestamp() - spent.first_token_ago
-        )
+    values |= await keep_spent(tx, turn.id, spent)
     row = await tx.first(
         update(Row_)
-        .where(Row_.id == turn.id, Row_.status.in_(("queued", "running")))
+        .where(Row_.id == turn.id, Row_.status.in_(ACTIVE))
         .values(values)
         .returning(*TURN_COLUMNS)
     )
@@ -81,13 +77,22 @@ async def end_turn(
     return TurnUpdated(seq, turn_of(row))
 
 
+async def keep_spent(tx: Transaction, turn_id: UUID, spent: Spent) -> dict[str, Any]:
+    """Counts the tokens; returns what else of it the turn's row is to say."""
+    if spent.usage:
+        await keep_usage(tx, turn_id, spent.usage)
+    if spent.first_token_ago is None:
+        return {}
+    first = func.clock_timestamp() - spent.first_token_ago
+    return {"first_token_at": func.coalesce(Row_.first_token_at, first)}
+
+
 async def go_on(tx: Transaction, turn: Turn, *, seq: int, spent: Spent) -> TurnUpdated:
     """The turn has answered and runs on, because the user said more meanwhile."""
+    if spent.usage:
+        await keep_usage(tx, turn.id, spent.usage)
     row = await tx.first(
-        update(Row_)
-        .where(Row_.id == turn.id)
-        .values(changed_seq=seq, usage=spent.usage)
-        .returning(*TURN_COLUMNS)
+        update(Row_).where(Row_.id == turn.id).values(changed_seq=seq).returning(*TURN_COLUMNS)
     )
     assert row is not None
     return TurnUpdated(seq, turn_of(row))
@@ -203,7 +208,7 @@ async def withdraw(tx: Transaction, turn: Turn) -> list[Change]:
     return changes
 
 
-async def queue_again(tx: Transaction, turn: Turn) -> TurnUpdated:
+async def queue_again(tx: Transaction, turn: Turn, *, request_id: str | None = None) -> TurnUpdated:
     """An ended turn waits once more, with everything it wrote; its attempts go on counting."""
     position = await count_queued(tx, turn.conversation_id) + 1
     seq = await take_seqs(tx, turn.conversation_id, 1)
@@ -221,6 +226,8 @@ async def queue_again(tx: Transaction, turn: Turn) -> TurnUpdated:
             crashes=0,
             model_errors=0,
             worked_seconds=0,
+            request_id=request_id,
+            queued_at=func.clock_timestamp(),
             changed_seq=seq,
         )
         .returning(*TURN_COLUMNS)

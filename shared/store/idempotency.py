@@ -16,8 +16,8 @@ import msgspec
 from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
+from shared.account_models import IdempotencyKey as Row_
 from shared.db import Transaction
-from shared.models import IdempotencyKey as Row_
 
 KEPT_FOR = timedelta(hours=24)
 FORGOTTEN_AT_ONCE = 1000

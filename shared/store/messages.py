@@ -12,6 +12,7 @@ from sqlalchemy import Row, func, insert, select
 
 from shared.db import Transaction
 from shared.events import (
+    OPEN_CALL,
     Change,
     Message,
     MessageCreated,
@@ -21,6 +22,7 @@ from shared.events import (
     ToolCall,
 )
 from shared.ids import new_id
+from shared.models import Conversation as ConversationRow
 from shared.models import Message as Row_
 from shared.models import Turn as TurnRow
 
@@ -41,6 +43,12 @@ MESSAGE_COLUMNS = (
     Row_.message_metadata.label("metadata"),
     Row_.created_at,
 )
+
+
+APPROVAL = "approval"
+"""In the metadata of a tool message whose call asked for it: awaited, approve or deny."""
+STARTED_AT = "started_at"
+"""Then, when the call was begun: once it was approved."""
 
 
 class NewCall(msgspec.Struct, frozen=True):
@@ -78,10 +86,16 @@ def _tool_call(call: dict[str, Any], done: Row[Any] | None) -> ToolCall:
         tool_name=call["tool_name"],
         arguments=call["arguments"],
         status=done.status if done else "running",
-        result=result_of(done.content) if done and done.status != "running" else None,
-        started_at=done.created_at if done else None,
+        result=result_of(done.content) if done and done.status not in OPEN_CALL else None,
+        started_at=_started_at(done) if done else None,
         duration_ms=done.duration_ms if done else None,
     )
+
+
+def _started_at(done: Row[Any]) -> datetime | None:
+    if APPROVAL not in done.metadata:
+        return done.created_at
+    return msgspec.convert(done.metadata.get(STARTED_AT), datetime | None)
 
 
 def message_of(row: Row[Any], results: dict[str, Row[Any]]) -> Message:
@@ -131,11 +145,17 @@ async def add_message(
     metadata: dict[str, Any] | None = None,
 ) -> MessageCreated:
     """Writes a message at `seq`, which the caller has taken under the conversation's lock."""
+    owner_of = (
+        select(ConversationRow.user_id)
+        .where(ConversationRow.id == conversation_id)
+        .scalar_subquery()
+    )
     row = await tx.first(
         insert(Row_)
         .values(
             id=message_id or new_id(),
             conversation_id=conversation_id,
+            user_id=owner_of,
             turn_id=turn_id,
             seq=seq,
             changed_seq=seq,
@@ -169,6 +189,24 @@ async def get_chat_history(
         query = query.where(Row_.seq < before)
     rows = await tx.all(query)
     return [stored.message for stored in await _stored(tx, conversation_id, rows[::-1])]
+
+
+async def messages_between(
+    tx: Transaction, conversation_id: UUID, *, after: int, last: int, limit: int
+) -> list[Message]:
+    """The first `limit` messages after the seq `after`, up to `last`, in order."""
+    rows = await tx.all(
+        select(*MESSAGE_COLUMNS)
+        .where(
+            Row_.conversation_id == conversation_id,
+            Row_.status != "withdrawn",
+            Row_.seq > after,
+            Row_.seq <= last,
+        )
+        .order_by(Row_.seq)
+        .limit(limit)
+    )
+    return [stored.message for stored in await _stored(tx, conversation_id, rows)]
 
 
 async def messages_of_turn(tx: Transaction, conversation_id: UUID, turn_id: UUID) -> list[Message]:

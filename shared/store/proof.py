@@ -6,6 +6,11 @@ from sqlalchemy import text
 
 from shared.db import Transaction
 
+OWNED = (
+    *("conversations", "turns", "messages", "tasks", "idempotency_keys"),
+    *("feedback", "approvals", "token_usage", "browser_sessions", "stream_tickets"),
+)
+
 
 async def end_all_connections(tx: Transaction) -> None:
     """All but our own, as a failing network or an impatient operator would."""
@@ -19,17 +24,6 @@ async def end_all_connections(tx: Transaction) -> None:
 
 async def rows_of(tx: Transaction, owner: str) -> list[str]:
     """Every row of the owner's as text: equal lists mean that nothing at all was written."""
-    statement = text(
-        """
-        SELECT 'conversation ' || c::text FROM conversations c WHERE c.user_id = :owner
-        UNION ALL
-        SELECT 'turn ' || t::text FROM turns t WHERE t.user_id = :owner
-        UNION ALL
-        SELECT 'task ' || k::text FROM tasks k WHERE k.user_id = :owner
-        UNION ALL
-        SELECT 'message ' || m::text FROM messages m
-          JOIN conversations c ON c.id = m.conversation_id WHERE c.user_id = :owner
-        ORDER BY 1
-        """
-    )
-    return [row[0] for row in await tx.all(statement, {"owner": owner})]
+    query = "SELECT '{0} ' || r::text FROM {0} r WHERE r.user_id = :owner"
+    statement = " UNION ALL ".join(query.format(table) for table in OWNED)
+    return [row[0] for row in await tx.all(text(statement + " ORDER BY 1"), {"owner": owner})]

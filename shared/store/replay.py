@@ -23,7 +23,8 @@ class Replay(msgspec.Struct, frozen=True):
     """`changes` in order; `cursor` is what has been seen once they are.
 
     `base` is the last change that touches text in flight (`events.moves_base`), and `active`
-    says whether a turn waits or runs: both as of `cursor`, and meant only if `complete`.
+    says whether there may be any, because a turn runs or is next: both as of `cursor`, and meant
+    only if `complete`.
     """
 
     changes: list[Change]

@@ -49,10 +49,18 @@ def turn_of(row: Row[Any], prefix: str = "") -> Turn:
 
 
 TURN_COLUMNS = turn_columns(Row_)
+ACTIVE = ("queued", "running", "awaiting_approval")
+"""They have not ended: the first of them is the head of the conversation."""
 
 
 async def queue_turn(
-    tx: Transaction, *, conversation_id: UUID, owner: str, user_message_id: UUID, seq: int
+    tx: Transaction,
+    *,
+    conversation_id: UUID,
+    owner: str,
+    user_message_id: UUID,
+    seq: int,
+    request_id: str | None = None,
 ) -> Turn:
     """Behind those that wait already. The caller holds the conversation's lock."""
     waiting = select(func.count()).where(
@@ -69,6 +77,7 @@ async def queue_turn(
             changed_seq=seq,
             status="queued",
             position=waiting.scalar_subquery() + 1,
+            request_id=request_id,
         )
         .returning(*TURN_COLUMNS)
     )
@@ -98,8 +107,8 @@ async def turns_changed_after(
 
 
 async def turns_of_page(tx: Transaction, conversation_id: UUID, turn_ids: set[UUID]) -> list[Turn]:
-    """These turns and whichever wait or run, in order."""
-    shown = or_(Row_.id.in_(turn_ids), Row_.status.in_(("queued", "running")))
+    """These turns and whichever have not ended, in order."""
+    shown = or_(Row_.id.in_(turn_ids), Row_.status.in_(ACTIVE))
     rows = await tx.all(
         select(*TURN_COLUMNS)
         .where(Row_.conversation_id == conversation_id, shown)
@@ -108,11 +117,24 @@ async def turns_of_page(tx: Transaction, conversation_id: UUID, turn_ids: set[UU
     return [turn_of(row) for row in rows]
 
 
+async def turns_between(
+    tx: Transaction, conversation_id: UUID, *, after: int, last: int, limit: int
+) -> list[tuple[int, Turn]]:
+    """The first `limit` turns after the place `after`, up to `last`, each with its place."""
+    rows = await tx.all(
+        select(Row_.seq.label("place"), *TURN_COLUMNS)
+        .where(Row_.conversation_id == conversation_id, Row_.seq > after, Row_.seq <= last)
+        .order_by(Row_.seq)
+        .limit(limit)
+    )
+    return [(row.place, turn_of(row)) for row in rows]
+
+
 async def active_turns(tx: Transaction, conversation_id: UUID) -> list[Turn]:
-    """Those that run or wait, the head first."""
+    """Those that have not ended, the head first."""
     rows = await tx.all(
         select(*TURN_COLUMNS)
-        .where(Row_.conversation_id == conversation_id, Row_.status.in_(("queued", "running")))
+        .where(Row_.conversation_id == conversation_id, Row_.status.in_(ACTIVE))
         .order_by(Row_.seq)
     )
     return [turn_of(row) for row in rows]

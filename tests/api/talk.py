@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,19 +11,33 @@ from uuid import UUID
 from httpx import AsyncClient, Response
 from sqlalchemy import text
 
+from api.app import create_app
+from shared.connection import EVERYONE, LOGIN
 from shared.db import Database
 from shared.events import Turn
 from shared.ids import new_id
 from shared.publisher import Publisher
+from shared.settings import Settings
 from shared.store.claims import claim
 from shared.store.endings import end_turn
 from shared.store.messages import add_message
 from shared.store.sequence import take_seqs
 from shared.store.workers import renew_lease
+from tests.fixtures.http import speaking
+from tests.fixtures.people import Person
 from tests.fixtures.waiting import until
 
 CONVERSATIONS = "/api/chat/conversations"
 Json = dict[str, Any]
+
+
+@asynccontextmanager
+async def limited(
+    settings: Settings, person: Person | None, **changed: Any
+) -> AsyncGenerator[AsyncClient]:
+    named = {f"parley_{name}": value for name, value in changed.items()}
+    async with speaking(create_app(settings.model_copy(update=named)), person) as client:
+        yield client
 
 
 def path_of(conversation: Json | str) -> str:
@@ -86,7 +102,7 @@ async def some_wait(db: Database, count: int = 1) -> None:
     """Until that many transactions wait for a lock."""
 
     async def look() -> bool:
-        async with db.snapshot() as tx:
+        async with db.snapshot(LOGIN) as tx:
             found = await tx.scalar(
                 text(
                     "SELECT count(*) FROM pg_stat_activity "
@@ -101,7 +117,7 @@ async def some_wait(db: Database, count: int = 1) -> None:
 async def claim_turn(db: Database, feed: Publisher, conversation_id: str) -> Turn:
     """As a worker does it."""
     worker_id = new_id()
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await renew_lease(tx, worker_id, lease=timedelta(minutes=1))
         claimed = await claim(tx, UUID(conversation_id), worker_id=worker_id, model="echo")
     assert claimed is not None
@@ -111,7 +127,7 @@ async def claim_turn(db: Database, feed: Publisher, conversation_id: str) -> Tur
 
 async def answer_turn(db: Database, feed: Publisher, turn: Turn, text: str) -> None:
     """The assistant's message and the turn's end, as a worker writes and tells them."""
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         seq = await take_seqs(tx, turn.conversation_id, 2, preview=text, messages=1)
         created = await add_message(
             tx,

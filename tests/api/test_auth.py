@@ -54,6 +54,7 @@ async def test_every_route_but_health_and_schema_wants_a_token(
         if path in OPEN:
             continue
         found = path.replace("{conversation_id}", SOME_ID).replace("{turn_id}", SOME_ID)
+        found = found.replace("{message_id}", SOME_ID)
         for asked in (found, found + "/", found + "?health=/health", found.replace(SOME_ID, "x")):
             answer = await client.request(method, asked, content=b"{")
             expect_problem(answer, 401, "unauthorized")

@@ -7,6 +7,7 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.feed import Feed
 from shared.store.calls import new_call, start_calls
@@ -93,7 +94,7 @@ async def test_pages_are_whole_and_without_doubles_even_where_times_are_equal(
     client: AsyncClient, db: Database
 ) -> None:
     made = [(await begin(client))["id"] for _ in range(11)]
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(text("UPDATE conversations SET updated_at = '2026-01-01T00:00:00.1234Z'"))
     for limit in (1, 3, 10, 11, 100):
         found = await pages(client, limit)
@@ -134,7 +135,7 @@ async def test_deleting_cancels_what_waits_and_runs(
     await claim_turn(db, feed, conversation["id"])
     answer = await client.delete(path_of(conversation))
     assert (answer.status_code, answer.content) == (204, b"")
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         rows = await tx.all(text("SELECT status, position, finished_at, changed_seq FROM turns"))
         last = await tx.scalar(text("SELECT last_seq FROM conversations"))
     assert {row.status for row in rows} == {"cancelled"}
@@ -150,7 +151,7 @@ async def test_deleting_gives_every_open_tool_call_a_result(
     conversation = await begin(client)
     await say(client, conversation, "what is on my list?")
     turn = await claim_turn(db, feed, conversation["id"])
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         seq = await take_seqs(tx, turn.conversation_id, 2)
         await start_calls(
             tx,
@@ -160,7 +161,7 @@ async def test_deleting_gives_every_open_tool_call_a_result(
             calls=[new_call("list_tasks", {}), new_call("list_tasks", {})],
         )
     assert (await client.delete(path_of(conversation))).status_code == 204
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         rows = await tx.all(text("SELECT status, content FROM messages WHERE role = 'tool'"))
     assert [row.status for row in rows] == ["cancelled"] * 2
     assert all("outcome_unknown" in row.content for row in rows)

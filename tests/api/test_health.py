@@ -6,6 +6,7 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 
+from shared.connection import EVERYONE, LOGIN
 from shared.db import Database
 from shared.ids import new_id
 from shared.store.workers import renew_lease
@@ -24,7 +25,7 @@ async def test_ready_needs_a_worker(client: AsyncClient, db: Database) -> None:
     answer = await client.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["parts"]["workers"] == {"status": "unavailable", "detail": "0 alive"}
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await renew_lease(tx, new_id(), lease=timedelta(minutes=1))
     answer = await client.get("/health/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
@@ -34,7 +35,7 @@ async def test_ready_needs_a_worker(client: AsyncClient, db: Database) -> None:
 
 async def test_ready_needs_this_releases_schema(client: AsyncClient, db: Database) -> None:
     for change in ("UPDATE alembic_version SET version_num = '0000'", "DROP TABLE alembic_version"):
-        async with db.transaction() as tx:
+        async with db.transaction(LOGIN) as tx:
             await tx.execute(text(change))
         answer = await client.get("/health/ready")
         assert answer.status_code == 503

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from api.idempotency import request_hash
 from api.wire import NewMessage
+from shared.connection import EVERYONE, LOGIN
 from shared.db import Database
 from shared.feed import Feed
 from shared.ids import new_id
@@ -116,7 +117,7 @@ async def test_with_wait_a_repeated_message_waits_for_the_turn_of_the_first(
 
 async def doubles(db: Database, send: Send) -> list[Response]:
     """Twenty at once. They come to a closed door, so that no answer is there before the next."""
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(text("LOCK TABLE idempotency_keys IN SHARE MODE"))
         sending = [asyncio.create_task(send()) for _ in range(20)]
         await some_wait(db, 10)
@@ -227,10 +228,10 @@ async def test_a_request_that_failed_leaves_its_key_free(
     answer = await client.post(path, json={"content": "x"}, headers=keyed() | bob.headers)
     expect_problem(answer, 404, "not_found")
     expect_problem(await say_once(client, {"id": str(new_id())}), 404, "not_found")
-    async with db.transaction() as tx:
+    async with db.transaction(LOGIN) as tx:
         await tx.execute(text("ALTER TABLE messages RENAME TO elsewhere"))
     expect_problem(await say_once(client, conversation, "other words"), 500, "internal")
-    async with db.transaction() as tx:
+    async with db.transaction(LOGIN) as tx:
         await tx.execute(text("ALTER TABLE elsewhere RENAME TO messages"))
         assert not await tx.all(text("SELECT 1 FROM idempotency_keys"))
     assert (await say_once(client, conversation)).status_code == 202
@@ -240,12 +241,18 @@ async def test_who_waited_for_a_double_that_failed_is_the_first(
     client: AsyncClient, db: Database, alice: Person
 ) -> None:
     conversation = await begin(client)
-    async with db.engine.connect() as double:
-        await double.execute(
-            text("INSERT INTO idempotency_keys VALUES (:owner, 'k', 'another request')"),
-            {"owner": alice.owner},
-        )
-        saying = asyncio.create_task(say_once(client, conversation))
-        await some_wait(db)
-        await double.rollback()
-    assert (await saying).status_code == 202
+
+    async def fail() -> None:
+        async with db.transaction(alice.owner) as double:
+            await double.execute(
+                text("INSERT INTO idempotency_keys VALUES (:owner, 'k', 'another request')"),
+                {"owner": alice.owner},
+            )
+            sayings.append(asyncio.create_task(say_once(client, conversation)))
+            await some_wait(db)
+            raise ZeroDivisionError
+
+    sayings: list[asyncio.Task[Response]] = []
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert (await sayings[0]).status_code == 202

@@ -10,6 +10,7 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.store.idempotency import forget_answers, forget_old
 from shared.store.sequence import lock_conversation
@@ -33,13 +34,13 @@ BAD_KEYS = ["", " ", "a b", "a\tb", "a, b", "é", "ключ", "\x7f", "x" * 256,
 
 
 async def count_keys(db: Database) -> int:
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         count: int = await tx.scalar(text("SELECT count(*) FROM idempotency_keys"))
     return count
 
 
 async def age_keys(db: Database, age: timedelta) -> None:
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(
             text("UPDATE idempotency_keys SET created_at = created_at - CAST(:age AS interval)"),
             {"age": age},
@@ -94,11 +95,11 @@ async def test_old_keys_are_forgotten_and_others_are_not(client: AsyncClient, db
         await say_once(client, conversation, key=key)
     await age_keys(db, timedelta(hours=25))
     kept = await say_once(client, conversation, key="d")
-    async with db.transaction() as tx, db.transaction() as other:
+    async with db.transaction(EVERYONE) as tx, db.transaction(EVERYONE) as other:
         await other.execute(text("SELECT 1 FROM idempotency_keys WHERE key = 'a' FOR UPDATE"))
         await forget_old(tx)  # waits for nobody
     assert await count_keys(db) == 2
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await forget_old(tx)
     assert await count_keys(db) == 1
     expect_same(await say_once(client, conversation, key="d"), kept)
@@ -120,7 +121,7 @@ async def test_with_its_conversation_an_answer_is_gone(
     again = await client.post(CONVERSATIONS, json={"title": "private"}, headers=keyed("c"))
     expect_problem(again, 404, "not_found")
     assert await count_rows() == written
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         kept = await tx.scalar(text("SELECT string_agg(answer::text, ' ') FROM idempotency_keys"))
     assert "private" not in kept
     assert other.json()["message"]["id"] in kept
@@ -139,7 +140,7 @@ async def test_a_message_that_meets_the_deletion_is_stored_or_refused(
             say_once(client, conversation, "private", key=key),
         )
         assert {answer.status_code for answer in answers} <= {202, 204, 404}
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         assert not await tx.all(text("SELECT 1 FROM idempotency_keys WHERE answer IS NOT NULL"))
 
 
@@ -151,7 +152,7 @@ async def test_a_deletion_waits_for_no_expired_key_that_is_used_again(
     conversation_id = UUID(conversation["id"])
     await say_once(client, conversation)
     await age_keys(db, timedelta(hours=25))
-    async with db.transaction() as deleting:
+    async with db.transaction(EVERYONE) as deleting:
         assert await lock_conversation(deleting, conversation_id)
         saying = asyncio.create_task(say_once(client, conversation))
         await some_wait(db)

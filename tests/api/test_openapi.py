@@ -8,12 +8,14 @@ from httpx import AsyncClient
 from jsonschema import Draft202012Validator
 from litestar import Litestar
 
+from api.cookies import NAME
 from api.samples import KEY
 from tests.api.talk import CONVERSATIONS, get, messages_of
 from tests.api.test_auth import OPEN, routes
 
 pytestmark = pytest.mark.anyio
 
+BODILESS = ("/cancel", "/retry", "/tickets", "/session")
 PROBLEM = "application/problem+json"
 
 
@@ -57,7 +59,7 @@ async def test_every_route_has_examples_and_they_fit_their_schemas(client: Async
         if "requestBody" in operation:
             assert operation["requestBody"]["content"]["application/json"]["schema"]["examples"]
         else:
-            assert method in ("GET", "DELETE") or path.endswith(("/cancel", "/retry"))
+            assert method in ("GET", "DELETE") or path.endswith(BODILESS)
 
 
 async def test_every_route_lists_its_problems_in_their_one_shape(client: AsyncClient) -> None:
@@ -66,7 +68,7 @@ async def test_every_route_lists_its_problems_in_their_one_shape(client: AsyncCl
         if path in OPEN:
             assert operation["security"] == [{}]
             continue
-        assert statuses >= {"401", "500", "503"}, (method, path)
+        assert statuses >= {"401", "403", "500", "503"}, (method, path)
         assert "_id}" not in path.replace("{user_id}", "") or "404" in statuses, (method, path)
         assert "{user_id}" not in path or "403" in statuses, (method, path)
         if operation.get("parameters") or method in ("POST", "PUT", "PATCH"):
@@ -85,9 +87,22 @@ async def test_every_route_lists_its_problems_in_their_one_shape(client: AsyncCl
 
 async def test_the_token_is_part_of_the_description(client: AsyncClient) -> None:
     document = await get(client, "/schema/openapi.json")
-    assert document["security"] == [{"BearerAuth": []}]
-    scheme = document["components"]["securitySchemes"]["BearerAuth"]
-    assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
+    assert document["security"] == [{"BearerAuth": []}, {"SessionCookie": []}]
+    schemes = document["components"]["securitySchemes"]
+    bearer, cookie = schemes["BearerAuth"], schemes["SessionCookie"]
+    assert (bearer["type"], bearer["scheme"], bearer["bearerFormat"]) == ("http", "bearer", "JWT")
+    assert (cookie["type"], cookie["in"], cookie["name"]) == ("apiKey", "cookie", NAME)
+    own = {
+        (method, path): operation["security"]
+        for method, path, operation in await operations(client)
+        if "security" in operation and path not in OPEN
+    }
+    assert own == {
+        ("POST", "/api/session"): [{"BearerAuth": []}],
+        ("GET", f"{CONVERSATIONS}/{{conversation_id}}/events"): [
+            *({"BearerAuth": []}, {"SessionCookie": []}, {"StreamTicket": []})
+        ],
+    }
 
 
 async def test_what_makes_something_takes_an_idempotency_key(client: AsyncClient) -> None:

@@ -49,6 +49,7 @@ async def test_it_ends_at_once_even_with_open_streams_and_waiting_readers(
     log = api.log.read_text()
     assert "Traceback" not in log
     assert "request_error" not in log
+    assert "process_crashed" not in log
 
 
 async def test_a_large_body_is_refused_before_it_is_read(

@@ -9,6 +9,7 @@ import pytest
 from httpx import AsyncClient, Response
 from sqlalchemy import text
 
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.feed import Feed
 from shared.ids import new_id
@@ -55,7 +56,7 @@ async def shown(client: AsyncClient, conversation: Json) -> list[tuple[str, str,
 
 
 async def fails(db: Database, turn: Any) -> None:
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(
             text("UPDATE turns SET status = 'failed', position = null WHERE id = :id"),
             {"id": UUID(turn["id"])},
@@ -167,7 +168,7 @@ async def test_interrupt_keeps_what_was_streamed_by_a_worker_that_is_gone(
     turn = await claim_turn(db, feed, conversation["id"])
     live = LiveText(turn.id, new_id(), turn.attempt, turn.seq, "Once upon")
     await feed.delta(turn.conversation_id, live, 0)
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         await tx.execute(text("DELETE FROM workers"))
     answer = await say_now(client, conversation, "something else", "interrupt")
     assert answer.status_code == 202
@@ -201,7 +202,7 @@ async def test_interrupt_asks_the_holder_to_end_its_turn(
     answer = await say_now(client, conversation, "more", "interrupt")
     assert answer.json()["turn"]["position"] == 1
     assert (await get(client, turn_path(said["turn"])))["status"] == "running"
-    async with db.snapshot() as tx:
+    async with db.snapshot(EVERYONE) as tx:
         asked = await tx.scalar(text("SELECT count(cancel_requested_at) FROM turns"))
     assert asked == 1
 

@@ -8,11 +8,9 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from arq.connections import ArqRedis
 from pydantic import SecretStr
 
 from cli.embedded import Service as Server
-from shared.redis import QUEUE
 from tests.fixtures.processes import free_port
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.sse import Reader, turn_ended
@@ -35,7 +33,7 @@ async def test_fifty_conversations_at_once_are_all_answered(service: Service) ->
 
     await asyncio.gather(*(chat(number) for number in range(50)))
     logs = [worker.log.read_text() for worker in service.workers]
-    assert all("turn_completed" in log for log in logs), "one of the workers did nothing"
+    assert all("turn_ended" in log for log in logs), "one of the workers did nothing"
 
 
 async def test_ten_messages_at_once_are_answered_in_the_order_they_were_accepted(
@@ -99,25 +97,6 @@ async def test_a_frozen_redis_delays_a_turn_and_loses_nothing(
     await service.say(conversation_id, "say and after", wait=20)
     reader = await service.listen(conversation_id, reader, until=all_ended(2))
     assert reader.answers == ["while frozen", "and after"]
-
-
-async def test_what_was_said_reaches_no_log_and_no_job(
-    start_service: StartService, redis: ArqRedis
-) -> None:
-    service = await start_service(workers=0)
-    conversation_id = await service.conversation()
-    said = ["say HUSH", 'call create_task {"title": "HUSH"}', "cut HUSH", "call HUSH {HUSH", "HUSH"]
-    for text in said:
-        await service.say(conversation_id, text)
-    jobs = [list(job.args) for job in await redis.queued_jobs(queue_name=QUEUE)]
-    assert len(jobs) == len(said)
-    assert all(arguments == [conversation_id] for arguments in jobs)
-    await service.another_worker()
-    await service.listen(conversation_id, until=ended(len(said)))
-    logs = [process.log.read_text() for process in (service.api, *service.workers)]
-    assert "turn_failed" in logs[1]
-    assert all("http_request" in log or "turn_claimed" in log for log in logs)
-    assert not any("HUSH" in log or service.person.token in log for log in logs)
 
 
 async def test_a_killed_worker_leaves_one_message_and_one_answer(

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -33,7 +34,7 @@ def headers_of(up: Up, user: str = "alice") -> dict[str, str]:
 
 async def test_the_curls_of_the_readme_work(running: Up, stand_in: StandIn) -> None:
     assert not stand_in.requests
-    script = readme_script("curl").replace("http://127.0.0.1:8000", await running.ready())
+    script = readme_script("# 3. Or poll").replace("http://127.0.0.1:8000", await running.ready())
     done = await run_script(running, script.replace("--max-time 10", "--max-time 2"))
     accepted, _, rest = done.stdout.partition(b": connected")
     stream, _, polled = rest.rpartition(b"\n\n")
@@ -42,6 +43,52 @@ async def test_the_curls_of_the_readme_work(running: Up, stand_in: StandIn) -> N
     assert [e.name for e in events][-1] == "turn.updated"
     assert events[-1].data["turn"]["status"] == "completed"
     assert [m["role"] for m in json.loads(polled)["messages"]] == ["user", "assistant"]
+
+
+async def test_every_route_answers_as_the_readme_walks_through_them(running: Up) -> None:
+    """Each document's own routes, and what it says of their answers."""
+    script = readme_script("# The chat persistence service")
+    script = script.replace("http://127.0.0.1:8000", await running.ready())
+    done = await run_script(running, script.replace("--max-time 10", "--max-time 2"))
+    output = done.stdout.decode()
+    assert "event: turn.updated" in output, done.stderr.decode()
+    lines = [line for line in output.splitlines() if re.match(r"[A-Z]{3,6} /", line)]
+    answers = [answer_of(line) for line in lines]
+    statuses = [answer.status for answer in answers]
+    assert statuses == [200] * 9 + [403, 201] + [200] * 6 + [202, 200, 200, 204, 404], output
+    first, second, listed, shown = (answer.body for answer in answers[1:5])
+    assert first.keys() == {"conversation_id", "user_message", "assistant_message", "turn"}
+    assert (first["user_message"]["role"], first["user_message"]["content"]) == ("user", "Hello")
+    assert second["conversation_id"] == first["conversation_id"]
+    assert second["assistant_message"]["role"] == "assistant"
+    assert listed["conversations"][0]["id"] == first["conversation_id"]
+    assert [m["content"] for m in shown["messages"]][::2] == ["Hello", "Hello again"]
+    of_user, newest, older, same = (answer.body for answer in answers[5:9])
+    assert newest["conversations"][0]["id"] == of_user["conversation_id"]
+    assert older["conversations"][0]["id"] == first["conversation_id"]
+    assert same == shown
+    opened, recent, renamed, said, history, since, tasks = (a.body for a in answers[10:17])
+    assert re.fullmatch(r"Chat - \d{4}-\d\d-\d\d \d\d:\d\d", opened["title"])
+    assert len(recent["conversations"]) == 2
+    assert {"message_count", "last_message_preview"} <= recent["conversations"][0].keys()
+    assert renamed["title"] == "Holiday plans"
+    assert said["assistant_message"]["role"] == "assistant"
+    assert [m["role"] for m in history["messages"]] == ["user", "assistant"]
+    assert history["total_count"] == 2
+    assert since["messages"] == []
+    assert tasks.keys() == {"tasks", "next_cursor"}
+
+
+class Answer(NamedTuple):
+    status: int
+    body: Any
+
+
+def answer_of(line: str) -> Answer:
+    """`GET /path {"json": …} 200`"""
+    _, _, rest = line.split(" ", 2)
+    body, _, status = rest.rpartition(" ")
+    return Answer(int(status), json.loads(body) if body.strip() else None)
 
 
 async def test_the_answer_that_the_readme_kills_arrives(running: Up, stand_in: StandIn) -> None:

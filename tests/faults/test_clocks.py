@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 
+from shared.connection import EVERYONE
 from shared.events import Turn
 from tests.fixtures.processes import Starter
 from tests.fixtures.stand_in import StandIn
@@ -24,7 +25,7 @@ async def running_for(desk: Desk, asked: Turn, seconds: float) -> bool:
     turn = await desk.turn(asked.id)
     if turn.started_at is None:
         return False
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         now = await tx.scalar(text("SELECT clock_timestamp()"))
     return (now - turn.started_at).total_seconds() > seconds
 

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from cli.embedded import Service as Server
+from shared.connection import EVERYONE
 from shared.feed import Feed
 from shared.ids import new_id
 from shared.publisher import MISSED, LiveText
@@ -101,7 +102,7 @@ async def test_text_of_an_attempt_that_ended_is_not_told_while_its_turn_waits_on
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    async with desk.db.transaction() as tx:
+    async with desk.db.transaction(EVERYONE) as tx:
         await end_early(tx, await desk.turn(turn.id), "failed")
     await desk.retry(turn.id)
     await feed.delta(conversation_id, found[0], 0)

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from shared.connection import EVERYONE
 from shared.db import Transaction
 from shared.store.tasks import create_task, list_tasks
+from shared.tasks import CreateTask
+from shared.tool import Tool
 from tests.fixtures.turns import Desk
-from worker.tools.tasks import CreateTask
-from worker.tools.tool import STOOD_STILL_SECONDS, Tool
+from worker.tools.tool import STOOD_STILL_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -93,7 +95,7 @@ async def test_a_tool_that_misbehaves_has_a_result_that_says_so_and_no_effect(
     assert (await desk.turn(asked.id)).status == "completed"
     calls = [call for m in await desk.history(conversation_id) for call in m.tool_calls or ()]
     assert [(call.status, call.result["error"]["code"]) for call in calls] == [("failed", code)]
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         assert await list_tasks(tx, owner=desk.owner, limit=9) == []
     again = await desk.say(conversation_id, "say fine")
     assert await worker.run_head(conversation_id)
@@ -119,5 +121,5 @@ async def test_a_call_whose_worker_stood_still_is_made_again(desk: Desk) -> None
     assert (await desk.turn(turn.id)).status == "completed"
     results = [m.content for m in await desk.history(conversation_id) if m.role == "tool"]
     assert results == ['{"made":"x"}']
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         assert len(await list_tasks(tx, owner=desk.owner, limit=9)) == 1

@@ -17,6 +17,7 @@ from arq.constants import in_progress_key_prefix, job_key_prefix
 from pydantic import SecretStr
 
 from cli.embedded import Service as Server
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.ids import new_id
 from shared.jobs import BELL, Jobs
@@ -186,7 +187,7 @@ async def test_a_message_whose_api_died_before_it_could_ring_is_answered(
     posting = asyncio.create_task(service.say(str(conversation_id), "say hello"))
 
     async def states() -> list[str]:
-        async with db.snapshot() as tx:
+        async with db.snapshot(EVERYONE) as tx:
             return [turn.status for turn in await active_turns(tx, conversation_id)]
 
     assert await until(states) == ["queued"]
@@ -200,5 +201,5 @@ async def test_a_message_whose_api_died_before_it_could_ring_is_answered(
 
     await until(ended)
     log = service.workers[0].log
-    await until(lambda: "turn_completed" in log.read_text())
+    await until(lambda: "turn_ended" in log.read_text())
     assert "turn_swept" in log.read_text()

@@ -57,9 +57,10 @@ async def asking(api: Process, asked: bytes) -> AsyncGenerator[None]:
 async def write_messages(service: Service, conversation_id: str) -> None:
     connection = await asyncpg.connect(service.api.settings.database_url.get_secret_value())
     await connection.execute(
-        "INSERT INTO messages (id, conversation_id, seq, changed_seq, role, content, status)"
-        " SELECT gen_random_uuid(), $1, n, n, 'user', repeat('x', $3), 'completed'"
-        " FROM generate_series(1, $2::int) n",
+        "INSERT INTO messages"
+        " (id, conversation_id, user_id, seq, changed_seq, role, content, status)"
+        " SELECT gen_random_uuid(), c.id, c.user_id, n, n, 'user', repeat('x', $3), 'completed'"
+        " FROM conversations c, generate_series(1, $2::int) n WHERE c.id = $1",
         *(conversation_id, MESSAGES, CHARS),
     )
     await connection.execute(

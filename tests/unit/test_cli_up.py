@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from cli.data_dir import DataDir
 from cli.main import app
-from cli.plan import MODEL_NAMES, make_plan
+from cli.plan import MODEL_NAMES, ROOMY, WAYS_IN, make_plan
+from shared.settings import Settings
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def taken_port() -> Generator[int]:
 
 @pytest.fixture(autouse=True)
 def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    for name in (*MODEL_NAMES, "PARLEY_DEMO_URL", "PARLEY_ENV"):
+    for name in (*MODEL_NAMES, *WAYS_IN, "PARLEY_DEMO_URL", "PARLEY_ENV"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -79,3 +80,43 @@ def test_with_a_model_or_a_key_there_is_no_demo(
 )
 def test_the_address_shown_can_be_reached_from_here(tmp_path: Path, host: str, url: str) -> None:
     assert make_plan(host, 0, 2, DataDir(tmp_path)).base_url.startswith(url)
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ({}, True),
+        ({"PARLEY_JWT_SECRET": "x"}, False),
+        ({"PARLEY_JWKS_URL": "http://127.0.0.1:1/"}, True),
+        ({"PARLEY_ENV": "production"}, True),
+        ({"PARLEY_ENV": "production", "PARLEY_SESSIONS_TABLE": "user_sessions"}, False),
+        ({"PARLEY_ENV": "production", "SERVICE_AUTH_TOKEN": "x"}, False),
+    ],
+    ids=str,
+)
+def test_a_secret_is_made_where_people_could_not_come_in_or_would_look_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], made: bool
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    plan = make_plan("127.0.0.1", 0, 1, DataDir(tmp_path).create())
+    assert bool(plan.way_in()) is made
+    assert (tmp_path / "secret").exists() is made
+
+
+def test_on_ones_own_machine_the_limits_are_far_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLEY_LIMIT_STREAMS", "7")
+    environment = make_plan("127.0.0.1", 0, 1, DataDir(tmp_path)).environment
+    assert environment["PARLEY_LIMIT_STREAMS"] == "7"
+    assert ROOMY.keys() <= environment.keys()
+
+    monkeypatch.setenv("PARLEY_ENV", "production")
+    environment = make_plan("127.0.0.1", 0, 1, DataDir(tmp_path)).environment
+    assert ROOMY.keys() & environment.keys() == {"PARLEY_LIMIT_STREAMS"}
+
+
+def test_the_limits_of_ones_own_machine_are_settings() -> None:
+    for name, value in ROOMY.items():
+        assert int(value) > Settings.model_fields[name.lower()].default

@@ -85,7 +85,7 @@ def test_a_freeze_before_its_claim_is_no_reason() -> None:
 
 
 def test_a_turn_that_ended_in_time_is_no_takeover() -> None:
-    assert found(killed_at(12, (10, "turn_claimed", 1), (11, "turn_completed", 1))) == []
+    assert found(killed_at(12, (10, "turn_claimed", 1), (11, "turn_ended", 1))) == []
 
 
 def test_each_attempt_is_measured_against_the_one_before() -> None:
@@ -130,7 +130,8 @@ def test_resumed_calls_are_added_up() -> None:
 
 
 def test_a_line_that_is_no_event_is_strange() -> None:
-    text = log((1, "turn_claimed", 1)) + "Traceback (most recent call last):\n\n[1, 2]\n"
+    crash = log((2, "process_crashed", 0)).strip()
+    text = log((1, "turn_claimed", 1)) + "Traceback (most recent call last):\n\n[1, 2]\n" + crash
     lines, strange = read_log(text)
     assert [line.event for line in lines] == ["turn_claimed"]
-    assert strange == ["Traceback (most recent call last):", "[1, 2]"]
+    assert strange == ["Traceback (most recent call last):", "[1, 2]", crash]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from shared.connection import EVERYONE
 from shared.events import Turn
 from shared.store.tasks import list_tasks
 from shared.store.workers import leave
@@ -98,7 +99,7 @@ async def test_a_cancelled_call_has_no_effect_and_a_result_that_says_so(
         ("assistant", "completed"),
         ("tool", "cancelled"),
     ]
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         assert await list_tasks(tx, owner="alice", limit=9) == []
     await desk.say(conversation_id, "say fine")
     await worker.run_all(conversation_id)
@@ -184,7 +185,7 @@ async def test_a_turn_that_nobody_holds_is_cancelled_at_once(desk: Desk, rigged:
     rigged.die(at=Step.CALLS_TOLD)
     with pytest.raises(Died):
         await dead.run_head(conversation_id)
-    async with desk.db.transaction() as tx:
+    async with desk.db.transaction(EVERYONE) as tx:
         await leave(tx, dead.worker_id)
     assert await desk.cancel(turn.id) is None
     assert (await desk.turn(turn.id)).status == "cancelled"
@@ -208,7 +209,7 @@ async def test_a_cancelled_turn_can_be_retried_and_goes_on_after_its_last_step(
     await worker.run_all(conversation_id)
     ended = await desk.turn(turn.id)
     assert (ended.status, ended.attempt, ended.error) == ("completed", 2, None)
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         assert len(await list_tasks(tx, owner="alice", limit=9)) == 1
     assert (await desk.history(conversation_id))[-1].content.startswith("Done: ")
 

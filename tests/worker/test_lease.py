@@ -8,28 +8,31 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from shared.connection import EVERYONE, LOGIN
 from shared.db import Transaction
 from shared.errors import LeaseLost
 from shared.events import Turn
 from shared.store.calls import new_call
-from shared.store.claims import Claim, claim, conversations_to_run
+from shared.store.claims import Claim, claim
 from shared.store.endings import end_early
 from shared.store.sequence import lock_conversation
 from shared.store.tasks import create_task, list_tasks
+from shared.store.waiting import conversations_to_run
+from shared.tasks import TASK_TOOLS, CreateTask
+from shared.tool import Tool
 from tests.fixtures.interruptions import let_lease_run_out
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
 from worker.recorder import Recorder
 from worker.sweep import Sweep, renew
-from worker.tools.tasks import TASK_TOOLS, CreateTask
-from worker.tools.tool import Tool, Toolbox
+from worker.tools.tool import Toolbox
 from worker.turn import Turns
 
 pytestmark = pytest.mark.anyio
 
 
 async def take(desk: Desk, worker: Turns, conversation_id: UUID) -> Claim | None:
-    async with desk.db.transaction() as tx:
+    async with desk.db.transaction(EVERYONE) as tx:
         return await claim(tx, conversation_id, worker_id=worker.worker_id, model="test")
 
 
@@ -43,7 +46,7 @@ async def claimed(desk: Desk) -> tuple[UUID, Turns, Claim]:
 
 
 def recorder_of(desk: Desk, turn: Turn) -> Recorder:
-    return Recorder(desk.db, desk.feed, turn)
+    return Recorder(desk.db, desk.feed, turn, owner="alice")
 
 
 async def test_a_held_turn_is_not_claimed_by_another(desk: Desk) -> None:
@@ -79,11 +82,11 @@ async def test_a_claim_waits_for_whoever_changes_the_conversation(desk: Desk) ->
     worker = await desk.worker()
 
     async def waits() -> bool:
-        async with desk.db.transaction() as tx:
+        async with desk.db.transaction(LOGIN) as tx:
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             return bool(await tx.scalar(text(waiting)))
 
-    async with desk.db.transaction() as tx:
+    async with desk.db.transaction(EVERYONE) as tx:
         await lock_conversation(tx, conversation_id)
         claiming = asyncio.create_task(take(desk, worker, conversation_id))
         await until(waits)
@@ -126,7 +129,7 @@ async def test_a_zombie_writes_nothing(desk: Desk, write: str) -> None:
             await writes[write]()
     assert await desk.history(conversation_id) == before
     assert await desk.turn(taken.turn.id) == heir.turn
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         assert await list_tasks(tx, owner="alice", limit=9) == []
 
 
@@ -142,7 +145,7 @@ async def test_a_finished_call_is_not_run_again_and_an_unfinished_one_is_run_onc
     await toolbox.call(calls[0].id, "create_task", '{"title": "done"}')
     await let_lease_run_out(desk.db, silent)
     assert await (await desk.worker()).run_head(conversation_id)
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         assert [t.title for t in await list_tasks(tx, owner="alice", limit=9)] == ["open", "done"]
     history = await desk.history(conversation_id)
     assert [m.role for m in history] == ["user", "assistant", "tool", "tool", "assistant"]
@@ -223,7 +226,7 @@ async def test_the_sweep_runs_what_nobody_rang_for(desk: Desk) -> None:
     conversation_id = await desk.conversation()
     turn = await desk.say(conversation_id, "say hello")
     settings = desk.settings.model_copy(update={"parley_sweep_seconds": 0.1})
-    sweep = Sweep(desk.db, settings, await desk.worker())
+    sweep = Sweep(desk.db, desk.feed, settings, await desk.worker())
     sweeping = asyncio.create_task(sweep.run())
 
     async def completed() -> bool:
@@ -239,7 +242,7 @@ async def test_the_sweep_runs_what_nobody_rang_for(desk: Desk) -> None:
 async def test_the_sweep_leaves_alone_what_is_held_and_what_waits_behind_it(desk: Desk) -> None:
     conversation_id, _, _ = await claimed(desk)
     await desk.say(conversation_id, "say second")
-    async with desk.db.transaction() as tx:
+    async with desk.db.transaction(EVERYONE) as tx:
         assert await conversations_to_run(tx, limit=10) == []
 
 
@@ -258,5 +261,5 @@ async def test_a_tool_that_hangs_is_stopped_and_has_had_no_effect(desk: Desk) ->
     result = await toolbox.call(call.id, "hang", '{"title": "x"}')
     assert result["error"]["code"] == "tool_timeout"
     assert (await desk.history(taken.turn.conversation_id))[-1].status == "failed"
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         assert await list_tasks(tx, owner="alice", limit=9) == []

@@ -12,8 +12,9 @@ import openai
 import pytest
 from sqlalchemy import text
 
+from shared.connection import EVERYONE
 from shared.settings import Settings
-from shared.store.claims import conversations_to_run
+from shared.store.waiting import conversations_to_run
 from tests.fixtures.interruptions import Died, Rig, let_lease_run_out
 from tests.fixtures.stand_in import StandIn
 from tests.fixtures.turns import Desk
@@ -97,12 +98,12 @@ async def test_a_long_pause_keeps_no_place_and_the_sweep_goes_on_after_it(desk: 
     assert (waiting.status, waiting.attempt) == ("running", 1)
 
     async def found() -> list[UUID]:
-        async with desk.db.transaction() as tx:
+        async with desk.db.transaction(EVERYONE) as tx:
             return await conversations_to_run(tx, limit=9)
 
     assert await found() == []
     assert await worker.run_head(conversation_id) is None
-    async with desk.db.transaction() as tx:
+    async with desk.db.transaction(EVERYONE) as tx:
         await tx.execute(text("UPDATE turns SET run_after = clock_timestamp()"))
     assert await found() == [conversation_id]
     assert await worker.run_head(conversation_id) is not None
@@ -184,14 +185,14 @@ async def crash_of(desk: Desk, rigged: Rig, worker: Turns, conversation_id: UUID
     with pytest.raises(Died):
         await worker.run_head(conversation_id)
     await let_lease_run_out(desk.db, worker)
-    async with desk.db.transaction() as tx:
+    async with desk.db.transaction(EVERYONE) as tx:
         await tx.execute(text("UPDATE turns SET attempt = attempt + 1 WHERE status = 'running'"))
 
 
 async def test_the_time_limit_counts_what_earlier_attempts_worked(desk: Desk) -> None:
     conversation_id = await desk.conversation()
     turn = await desk.say(conversation_id, "hang")
-    async with desk.db.transaction() as tx:
+    async with desk.db.transaction(EVERYONE) as tx:
         await tx.execute(text("UPDATE turns SET worked_seconds = 599.8"))
     await (await desk.worker()).run_all(conversation_id)
     ended = await desk.turn(turn.id)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from shared.connection import EVERYONE
 from shared.ids import new_id
 from shared.store.messages import add_message
 from shared.store.sequence import take_seqs
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def steer(desk: Desk, conversation_id: UUID, turn_id: UUID, said: str) -> None:
-    async with desk.db.transaction() as tx:
+    async with desk.db.transaction(EVERYONE) as tx:
         seq = await take_seqs(tx, conversation_id, 1, messages=1, preview=said)
         await add_message(
             tx,

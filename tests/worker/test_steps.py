@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from shared.connection import EVERYONE
 from shared.errors import RequestError
 from shared.store.tasks import list_tasks
 from tests.fixtures.interruptions import Died, Rig, end_idle_transactions, let_lease_run_out
@@ -26,7 +27,7 @@ ENDED = {Step.END_COMMITTED, Step.END_TOLD}
 
 async def rows(desk: Desk, conversation_id: UUID) -> list[Any]:
     """Everything the conversation is made of."""
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         return [
             (await tx.all(text(query), {"id": conversation_id}))
             for query in (
@@ -46,7 +47,7 @@ async def expect_done_once(desk: Desk, conversation_id: UUID, turn_id: UUID) -> 
     assert {m.status for m in history} == {"completed"}
     assert [call.status for call in history[1].tool_calls or ()] == ["completed", "completed"]
     assert history[-1].content.startswith("Done: ")
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         tasks = await list_tasks(tx, owner="alice", limit=9)
     assert sorted(task.title for task in tasks) == ["once", "only once"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.connection import EVERYONE
 from shared.db import Database
 from shared.store.conversations import get_or_create_conversation
 
@@ -11,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_conversation_is_found_or_made_and_never_somebody_elses(db: Database) -> None:
-    async with db.transaction() as tx:
+    async with db.transaction(EVERYONE) as tx:
         made = await get_or_create_conversation(tx, owner="alice")
         assert made is not None
         found = await get_or_create_conversation(tx, owner="alice", conversation_id=made.id)

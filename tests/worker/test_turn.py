@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from shared.connection import EVERYONE
 from shared.redis import QUEUE, Redis
 from shared.store.tasks import list_tasks
 from tests.fixtures.stand_in import StandIn
@@ -55,7 +56,7 @@ async def test_a_tool_call_has_its_effect_and_its_result(desk: Desk) -> None:
     assert call.duration_ms >= 0
     assert result.tool_call_id == call.id
     assert json.loads(result.content) == call.result
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         assert [t.title for t in await list_tasks(tx, owner="alice", limit=9)] == [
             "Review Q4 report"
         ]
@@ -87,7 +88,7 @@ async def test_the_owner_of_a_task_is_the_turns_and_never_an_argument(desk: Desk
     call = (history[1].tool_calls or [])[0]
     assert call.status == "failed"
     assert call.result["error"]["code"] == "invalid_arguments"
-    async with desk.db.snapshot() as tx:
+    async with desk.db.snapshot(EVERYONE) as tx:
         assert await list_tasks(tx, owner="bob", limit=9) == []
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from cli.verify.checks import check
 from cli.verify.invariants import Invariant, Verdict
 from cli.verify.ledger import Chat, Ledger, Sent
+from shared.connection import LOGIN
 from shared.db import Database
 from shared.events import Turn
 from tests.fixtures.stand_in import StandIn
@@ -41,7 +42,7 @@ class Evidence:
         return await check(self.ledger, self.db, self.report, rest=0)
 
     async def tamper(self, *statements: str) -> None:
-        async with self.db.transaction() as tx:
+        async with self.db.transaction(LOGIN) as tx:
             for statement in statements:
                 await tx.execute(text(statement))
 
@@ -99,8 +100,8 @@ async def test_nothing_is_said_of_a_healthy_database(evidence: Evidence) -> None
 
 FIRST = f"(SELECT turn_id FROM messages WHERE content = '{SAID}')"
 ANSWER = "role = 'assistant' AND content = 'One two three'"
-COPY = "gen_random_uuid(), conversation_id, turn_id, seq + 500, changed_seq + 500, role"
-COPIED = "(id, conversation_id, turn_id, seq, changed_seq, role, content, status)"
+COPY = "gen_random_uuid(), conversation_id, user_id, turn_id, seq + 500, changed_seq + 500, role"
+COPIED = "(id, conversation_id, user_id, turn_id, seq, changed_seq, role, content, status)"
 
 TAMPERED: dict[str, tuple[str, Invariant]] = {
     "an answer is gone": (f"DELETE FROM messages WHERE {ANSWER}", Invariant.final_answer),

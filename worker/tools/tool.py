@@ -1,14 +1,14 @@
-"""What a tool is, and how the Agents SDK is shown one.
+"""The tools of a turn, and how the Agents SDK is shown them.
 
-A tool acts on our database in a transaction it is given, so that its effect and its result are
-committed together: a call without a result had no effect. A tool that acts elsewhere can't
-promise that. The owner comes from the turn, never from what the model wrote.
+A tool that acts on our database does so in a transaction it is given, so that its effect and its
+result are committed together: a call without a result had no effect. A tool that acts elsewhere
+can't promise that. The owner comes from the turn, never from what the model wrote.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,27 +20,23 @@ from agents.tool_context import ToolContext
 from shared.db import Transaction, available
 from shared.errors import CancelRequested, LeaseLost, ParleyError, RequestError, Unavailable
 from shared.events import ToolCall
+from shared.store.messages import NewCall
 from shared.text import sanitise
+from shared.tool import Tool, ToolError, arguments_schema, parse_arguments
 from worker.steps import Step, reached
+from worker.tally import Tally
 
 log = structlog.get_logger()
 
 MAX_ARGUMENT_CHARS = 100_000
 MAX_RESULT_BYTES = 200_000
+UNKNOWN = "unknown"
 LOCKED_SECONDS = 4.0
 """A tool that acts on our database holds the conversation's lock meanwhile."""
 STOOD_STILL_SECONDS = 1.0
 """A time limit that is noticed so late speaks of this process and not of the tool."""
 
-Arguments = TypeVar("Arguments", bound=msgspec.Struct)
-
-
-class ToolError(ParleyError):
-    """The tool can't do it: a code, and a sentence that the model and the user both read."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code)
-        self.result = {"error": {"code": code, "message": message}}
+Arguments = TypeVar("Arguments")
 
 
 class ToolTimeout(ToolError):
@@ -48,24 +44,20 @@ class ToolTimeout(ToolError):
         super().__init__("tool_timeout", "The tool took too long and was stopped.")
 
 
-class Tool(msgspec.Struct, Generic[Arguments], frozen=True):
-    name: str
-    description: str
-    arguments: type[Arguments]
-    run: Callable[[Transaction, str, Arguments], Awaitable[Any]]
-    """Takes the transaction, the owner and the arguments; raises ToolError before any effect."""
-
-
 class OutsideTool(msgspec.Struct, Generic[Arguments], frozen=True):
     """Acts on something that isn't our database."""
 
     name: str
     description: str
-    arguments: type[Arguments]
+    arguments: type[Arguments] | dict[str, Any]
+    """A struct, or the JSON schema of an object: then the arguments are a dict."""
     run: Callable[[str, str, Arguments], Awaitable[Any]]
     """Takes the owner, a key that is the same when the call is repeated, and the arguments."""
     idempotent: bool = False
     """Doing it twice with one key does it once: a call of unknown outcome is repeated."""
+    approval: bool = False
+    timeout_seconds: float | None = None
+    """Instead of the time limit that holds for all."""
 
 
 AnyTool = Tool[Any] | OutsideTool[Any]
@@ -97,24 +89,48 @@ class Toolbox:
         owner: str,
         recorder: CallRecorder,
         timeout: float,
+        tally: Tally | None = None,
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
+        self._elsewhere: tuple[str, ...] = ()
         self._owner = owner
         self._recorder = recorder
         self._timeout = timeout
+        self.awaiting: set[str] = set()
+        """Calls that wait for the owner; the run loop comes to us with them all the same."""
+        self._tally = tally or Tally()
         self.broken: Exception | None = None
         """The lease or the database was lost in the middle of a call: nothing of it was written."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._tools
 
+    def add(self, tools: Sequence[AnyTool], *, elsewhere: Collection[str] = ()) -> None:
+        """More of them. What begins with `elsewhere` may be there another time."""
+        self._tools |= {tool.name: tool for tool in tools}
+        self._elsewhere = tuple(elsewhere)
+
+    def needs_approval(self, call: NewCall) -> bool:
+        """What can't be done anyway needs none."""
+        tool = self._tools.get(call.tool_name)
+        if tool is None or not tool.approval:
+            return False
+        try:
+            parse(tool, msgspec.json.encode(call.arguments))
+        except ToolError:
+            return False
+        return True
+
     def sdk_tools(self) -> list[FunctionTool]:
         return [self._sdk_tool(tool) for tool in self._tools.values()]
 
     async def call(self, call_id: str, name: str, arguments: bytes | str) -> Any:
         """Runs a call and commits its result; what goes wrong in the tool is a result too."""
+        # A name that isn't ours is the model's own text.
+        shown = name if name in self else UNKNOWN
         try:
-            return await self._call(call_id, name, arguments)
+            with self._tally.tool_call(shown):
+                return await self._call(call_id, name, arguments)
         except (LeaseLost, CancelRequested, RequestError) as error:
             self.broken = self.broken or error
             raise
@@ -134,17 +150,24 @@ class Toolbox:
         try:
             tool = self._tools.get(name)
             if tool is None:
-                raise ToolError("unknown_tool", "There is no such tool.")
+                raise self._unknown(name)
             wanted = parse(tool, arguments)
             if isinstance(tool, OutsideTool):
-                result = await self._limited(partial(tool.run, self._owner, call_id, wanted))
+                work = partial(tool.run, self._owner, call_id, wanted)
+                result = await self._limited(work, seconds=tool.timeout_seconds)
                 return await self._recorder.call_done(call_id, partial(_known, result))
 
             effect = partial(self._effect, tool, wanted)
             return await self._recorder.call_done(call_id, effect)
         except ToolError as error:
+            self._tally.tool_failed(str(error))
             await self._recorder.call_failed(call_id, error.result)
             return error.result
+
+    def _unknown(self, name: str) -> ToolError:
+        if name.startswith(self._elsewhere):
+            return ToolError("tool_unavailable", "The tool's server can't be reached.")
+        return ToolError("unknown_tool", "There is no such tool.")
 
     async def _effect(self, tool: Tool[Any], wanted: Any, tx: Transaction) -> Any:
         """The time limit ends before the commit: its outcome must be known.
@@ -170,7 +193,7 @@ class Toolbox:
         await reached(Step.TOOL_STARTED)
         try:
             async with asyncio.timeout(seconds or self._timeout):
-                result = await work()
+                return fit_result(await work())
         except ParleyError:
             raise
         except TimeoutError:
@@ -178,12 +201,11 @@ class Toolbox:
         except Exception as error:
             log.warning("tool_failed", error=type(error).__name__)
             raise ToolError("tool_failed", "The tool failed.") from None
-        if len(msgspec.json.encode(result)) > MAX_RESULT_BYTES:
-            raise ToolError("result_too_large", "The tool's result was too large.")
-        return result
 
     def _sdk_tool(self, tool: AnyTool) -> FunctionTool:
         async def invoke(context: ToolContext[Any], arguments: str) -> str:
+            if context.tool_call_id in self.awaiting:
+                return ""  # the turn pauses before the model would read it
             result = await self.call(context.tool_call_id, tool.name, arguments)
             return msgspec.json.encode(result).decode()
 
@@ -208,17 +230,24 @@ async def _known(result: Any, _: Transaction) -> Any:
 
 
 def parse(tool: AnyTool, arguments: bytes | str) -> Any:
-    try:
-        return msgspec.json.decode(arguments, type=tool.arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        # The error names fields and types; it never repeats a value.
-        raise ToolError("invalid_arguments", f"The arguments are not valid: {error}") from None
+    """Raises ToolError."""
+    if isinstance(tool.arguments, dict):
+        return clean_value(parse_arguments(dict[str, Any], arguments))
+    return parse_arguments(tool.arguments, arguments)
 
 
 def schema(tool: AnyTool) -> dict[str, Any]:
-    """The arguments as a JSON schema of one level, as providers like it."""
-    (found,), components = msgspec.json.schema_components([tool.arguments], ref_template="{name}")
-    return components[found["$ref"]] if "$ref" in found else found
+    if isinstance(tool.arguments, dict):
+        return tool.arguments
+    return arguments_schema(tool.arguments)
+
+
+def fit_result(result: Any) -> Any:
+    """As plain values that can be stored and read again. Raises ToolError."""
+    plain = clean_value(msgspec.to_builtins(result))
+    if len(msgspec.json.encode(plain)) > MAX_RESULT_BYTES:
+        raise ToolError("result_too_large", "The tool's result was too large.")
+    return plain
 
 
 def read_arguments(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The to-do tools. Whose tasks they are is never an argument."""
+"""The to-do tools, for our agent and for those of others. Whose tasks they are is no argument."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.db import Transaction
 from shared.events import Task
 from shared.store import tasks
 from shared.text import MAX_TITLE_CHARS, is_storable
-from worker.tools.tool import Tool, ToolError
+from shared.tool import Tool, ToolError
 
 LISTED = 50
 

@@ -1,0 +1,59 @@
+"""Our to-do tools for the agents of others, by the Model Context Protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated
+
+from litestar import Router, post
+from litestar.types import ASGIApp
+
+from api.deps import Db, Jar, Owned
+from api.openapi import VERSION, body, described, problems
+from api.request import JsonRequest
+from api.rpc import RpcAnswer, RpcRequest
+from api.samples import RPC_ANSWER, RPC_REQUEST
+from shared.errors import BodyTooLarge, InvalidRequest, OriginRefused, UnsupportedMediaType
+
+
+@post(
+    "/",
+    status_code=200,
+    summary="Use the to-do tools by MCP",
+    description="A server of the Model Context Protocol (streamable HTTP, stateless): give this "
+    "URL and a token to any MCP client. `create_task`, `list_tasks`, `update_task`, "
+    "`complete_task` and `delete_task` act on the tasks of the token's owner; each call is one "
+    "transaction. Requests are answered with JSON, notifications with 202; there is no stream to "
+    "GET. A request that names an `Origin` must come from this host or from one of "
+    "`PARLEY_CORS_ORIGINS`.",
+    responses=described(
+        {
+            200: ("The answer, which may be an error of JSON-RPC.", RpcAnswer, RPC_ANSWER),
+            202: ("A notification, taken note of.", None, None),
+        }
+    )
+    | problems(InvalidRequest, BodyTooLarge, UnsupportedMediaType),
+)
+async def mcp(
+    request: JsonRequest,
+    principal: Owned,
+    db: Db,
+    jar: Jar,
+    data: Annotated[RpcRequest, body("A message of JSON-RPC.", RPC_REQUEST)],  # noqa: ARG001
+) -> ASGIApp:
+    # A page of somebody else's must not speak to us, by whatever name it made its browser find us.
+    if "origin" in request.headers and not jar.names_known_origin(request):
+        raise OriginRefused
+    # In a thread: it takes long the first time, and others are being served.
+    answering = await asyncio.to_thread(load)
+    return answering(await request.body(), db=db, owner=principal.owner, version=VERSION)
+
+
+def load() -> Callable[..., ASGIApp]:
+    from api.mcp_server import answering
+
+    return answering
+
+
+router = Router("/mcp", route_handlers=[mcp], tags=["tasks"])

@@ -1,0 +1,195 @@
+"""`parley erase`: everything of an owner, or of one conversation, out of Postgres and Redis.
+
+Turns at work are cancelled first and their workers given time to end them; then the rows go, then
+what Redis holds. Last, both are searched for anything that is left. Whoever can still log in may
+write again meanwhile: take away their access first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Collection
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from cli.erase_redis import erase_in_redis, left_in_redis
+from shared.connection import EVERYONE, LOGIN
+from shared.db import Database
+from shared.publisher import Publisher
+from shared.redis import REDIS_ERRORS, Redis, connect_redis
+from shared.settings import Settings
+from shared.store import erasure, residue
+from shared.store.erasure import Counts
+
+STOP_SECONDS = 10.0
+CLEAN_SECONDS = 10.0
+TICK_SECONDS = 0.1
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Whose, or which: one of both."""
+
+    user: str | None = None
+    conversation: UUID | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What was erased, counted by table and kind of key, and what is left all the same."""
+
+    user: str | None
+    conversation: UUID | None
+    erased_at: datetime
+    seconds: float
+    postgres: dict[str, int]
+    redis: dict[str, int]
+    residue_postgres: dict[str, int]
+    residue_redis: dict[str, int]
+    problems: list[str]
+    not_touched: tuple[str, ...] = (residue.NOT_OURS,)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.residue_postgres or self.residue_redis or self.problems)
+
+
+async def erase(settings: Settings, target: Target) -> Receipt:
+    """Raises Unavailable if Postgres is away. Without Redis the rest is done and said."""
+    db, redis = Database(settings), connect_redis(settings)
+    try:
+        return await Eraser(db, redis, target).run()
+    finally:
+        await redis.aclose(close_connection_pool=True)
+        await db.close()
+
+
+class Eraser:
+    def __init__(self, db: Database, redis: Redis, target: Target) -> None:
+        self._db = db
+        self._redis = redis
+        self._publisher = Publisher(redis)
+        self._target = target
+        self._found: dict[UUID, str] = {}
+        """Conversations, each with its owner; those that are gone already too."""
+        self._left: set[UUID] = set()
+        """Those of them in which a worker may be at work that doesn't know it."""
+        self._rows: Counts = Counter()
+        self._keys: Counts = Counter()
+        self._problems: list[str] = []
+        if target.conversation is not None:
+            self._found[target.conversation] = ""
+
+    async def run(self) -> Receipt:
+        began = time.monotonic()
+        deadline = began + STOP_SECONDS + CLEAN_SECONDS
+        while True:
+            await self._erase_rows()
+            redis_left = await self._erase_keys()
+            rows_left = await self._rows_left()
+            # A worker's last ring, or something the owner did meanwhile.
+            if not (rows_left or redis_left) or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(TICK_SECONDS)
+        return Receipt(
+            user=self._target.user,
+            conversation=self._target.conversation,
+            erased_at=datetime.now(UTC),
+            seconds=round(time.monotonic() - began, 3),
+            postgres=dict(sorted(self._rows.items())),
+            redis=dict(sorted(self._keys.items())),
+            residue_postgres=dict(rows_left),
+            residue_redis=dict(redis_left),
+            problems=self._problems,
+        )
+
+    async def _erase_rows(self) -> None:
+        found = await self._conversations()
+        self._found |= found
+        await self._stop(found)
+        for conversation_id in found:
+            whole = False
+            while not whole:
+                whole = await self._erase_some(conversation_id)
+        if self._target.user is not None:
+            async with self._db.transaction(EVERYONE) as tx:
+                await residue.be_patient(tx)
+                self._rows += await erasure.delete_owned(tx, self._target.user)
+
+    async def _conversations(self) -> dict[UUID, str]:
+        user, conversation = self._target.user, self._target.conversation
+        async with self._db.snapshot(EVERYONE) as tx:
+            await residue.be_patient(tx)
+            if conversation is not None:
+                return await erasure.conversation_by_id(tx, conversation)
+            assert user is not None
+            return await erasure.conversations_of(tx, user)
+
+    async def _erase_some(self, conversation_id: UUID) -> bool:
+        async with self._db.transaction(EVERYONE) as tx:
+            if not await erasure.lock_any(tx, conversation_id):
+                return True
+            await residue.be_patient(tx)
+            gone, whole = await erasure.delete_some(tx, conversation_id)
+        self._rows += gone
+        return whole
+
+    async def _stop(self, ids: Collection[UUID]) -> None:
+        """Every turn that waits or runs is cancelled, and ended by its worker where it has one."""
+        working: set[UUID] = set()
+        for conversation_id in ids:
+            async with self._db.transaction(EVERYONE) as tx:
+                changes, stopped = await erasure.stop_turns(tx, conversation_id)
+            if stopped.holders:
+                working.add(conversation_id)
+            if stopped.left:
+                self._left.add(conversation_id)
+            try:
+                if changes:
+                    await self._publisher.changes(conversation_id, changes)
+                for holder in stopped.holders:
+                    await self._publisher.nudge(holder)
+            except REDIS_ERRORS:
+                continue  # the worker's next heartbeat tells it
+        deadline = time.monotonic() + STOP_SECONDS
+        while working and time.monotonic() < deadline:
+            await asyncio.sleep(TICK_SECONDS)
+            async with self._db.snapshot(EVERYONE) as tx:
+                working = await erasure.held_conversations(tx, working)
+        self._left |= working
+
+    async def _erase_keys(self) -> Counter[str]:
+        """What is left afterwards."""
+        user = self._target.user
+        try:
+            for conversation_id in self._left:
+                await self._publisher.silence(conversation_id)
+            self._keys += await erase_in_redis(
+                self._redis,
+                owner=user,
+                owners=set(self._found.values()) - {"", user},
+                ids=self._found,
+            )
+            left = await left_in_redis(self._redis, owner=user, ids=self._found)
+        except REDIS_ERRORS as error:
+            self._problems = [f"Redis could not be asked ({type(error).__name__})"]
+            return Counter()
+        self._problems = []
+        return left
+
+    async def _rows_left(self) -> Counter[str]:
+        left: Counter[str] = Counter()
+        async with self._db.snapshot(EVERYONE) as tx:
+            columns = await residue.columns_to_search(tx)
+        for column in columns:
+            # A table that the services may not read is asked as whoever logs in here.
+            async with self._db.snapshot(EVERYONE if column.readable else LOGIN) as tx:
+                await residue.be_patient(tx)
+                count = await residue.count_left(
+                    tx, column, owner=self._target.user, ids=self._found
+                )
+            if count:
+                left[column.name] = max(left[column.name], count)
+        return left

@@ -1,0 +1,209 @@
+"""Connections to Postgres, and how a transaction begins and ends on one.
+
+A transaction is begun for an owner, whose rows are all it can see or write, whatever its
+statements ask for: row-level security is the wall behind the one in our queries. Its first words
+say so in the same round trip as BEGIN, which also finds out whether a pooled connection is alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import Any, Final, Literal, Protocol, cast
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import msgspec
+import structlog
+from sqlalchemy import QueuePool, event, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.errors import Unavailable
+from shared.models import SERVICE_ROLE
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+WAIT_SECONDS = 2.0
+CONNECT_SECONDS = 5.0
+# Postgres ends what hangs: a forgotten transaction must not hold a conversation's lock.
+SERVER_SETTINGS = {
+    "application_name": "parley",
+    "statement_timeout": "5000",
+    "lock_timeout": "3000",
+    # Less than a lease: whoever takes over from a frozen worker finds the lock free.
+    "idle_in_transaction_session_timeout": "5000",
+    "standard_conforming_strings": "on",
+}
+# A worker that is frozen while Postgres waits for the rest of its statement isn't idle to it; only
+# `transaction_timeout` ends that, which Postgres has from version 17 on. Row-level security holds
+# for nobody who may pass by it: who logs in as such takes the services' role in each transaction.
+PREPARE = """
+SELECT
+  CASE WHEN current_setting('server_version_num')::int >= 170000
+    THEN set_config('transaction_timeout', '5500', false) END,
+  rolsuper OR rolbypassrls AS passes_by,
+  EXISTS (
+    SELECT FROM pg_roles WHERE rolname = $1 AND pg_has_role(oid, 'MEMBER')
+  ) AS may_take_role
+FROM pg_roles WHERE rolname = session_user
+"""
+TAKES_ROLE = "parley_takes_role"
+
+WRITING = "BEGIN"
+LOOKING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+# What the driver itself raises where the connection or the server is gone.
+LOST = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
+)
+
+
+class Scope(Enum):
+    """Whose rows a transaction is for, where it isn't those of one owner."""
+
+    EVERYONE = "\x01"
+    """No owner's name: those have no control characters."""
+    LOGIN = ""
+    """Not for our rows at all: what the account that we log in with may do elsewhere."""
+
+
+EVERYONE: Final = Scope.EVERYONE
+"""For work on behalf of nobody in particular: claiming, sweeping, finding out who asks."""
+LOGIN: Final = Scope.LOGIN
+
+Whose = str | Literal[Scope.EVERYONE, Scope.LOGIN]
+
+
+class Driver(Protocol):
+    """What we use of asyncpg's connection, which has no types of its own."""
+
+    async def execute(self, query: str) -> str: ...
+    def is_closed(self) -> bool: ...
+    def is_in_transaction(self) -> bool: ...
+    def terminate(self) -> None: ...
+
+
+def create_engine(settings: Settings) -> AsyncEngine:
+    engine = create_async_engine(
+        sqlalchemy_url(settings.database_url.get_secret_value()),
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        pool_timeout=WAIT_SECONDS,
+        # Transactions are begun and ended here.
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        json_serializer=_json,
+        json_deserializer=msgspec.json.decode,
+        connect_args={"server_settings": SERVER_SETTINGS, "timeout": CONNECT_SECONDS},
+    )
+    event.listen(engine.sync_engine, "connect", _prepare)
+    return engine
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The same URL with the driver we use: `postgresql://…` is what people write."""
+    parsed = make_url(url)
+    if parsed.drivername in {"postgres", "postgresql"}:
+        parsed = parsed.set(drivername="postgresql+asyncpg")
+    return parsed.render_as_string(hide_password=False)
+
+
+@asynccontextmanager
+async def begun(engine: AsyncEngine, how: str, owner: Whose) -> AsyncGenerator[AsyncConnection]:
+    """A connection within a transaction, committed at the end of the block or rolled back.
+
+    Raises Unavailable where the outcome of the commit can't be known.
+    """
+    connection, driver = await _begin(engine, how, owner)
+    try:
+        try:
+            yield connection
+        except BaseException:
+            await _roll_back(driver)
+            raise
+        await _end(driver, "COMMIT" if how == WRITING else "ROLLBACK")
+    finally:
+        await connection.close()
+
+
+async def _begin(engine: AsyncEngine, how: str, owner: Whose) -> tuple[AsyncConnection, Driver]:
+    """On a connection that is alive: those that died in the pool are replaced."""
+    pooled = cast("QueuePool", engine.pool).checkedin()
+    while True:
+        connection = await engine.connect()
+        try:
+            driver = cast("Driver", (await connection.get_raw_connection()).driver_connection)
+            if driver.is_closed() or driver.is_in_transaction():
+                raise asyncpg.InterfaceError("closed, or left in the middle of a transaction")
+            await driver.execute(_first_words(how, owner, takes_role=connection.info[TAKES_ROLE]))
+        except LOST:
+            await connection.invalidate()
+            await connection.close()
+            if pooled <= 0:
+                raise
+            pooled -= 1
+        except BaseException:
+            await connection.invalidate()
+            await connection.close()
+            raise
+        else:
+            return connection, driver
+
+
+def _first_words(how: str, owner: Whose, *, takes_role: bool) -> str:
+    if owner is LOGIN:
+        return how
+    role = f"; SET LOCAL ROLE {SERVICE_ROLE}" if takes_role else ""
+    return f"{how}{role}; SET LOCAL parley.owner = {_literal(owner)}"
+
+
+def _literal(owner: Whose) -> str:
+    """Quoted for Postgres (`standard_conforming_strings`)."""
+    name = owner.value if isinstance(owner, Scope) else owner
+    if not name or "\0" in name:
+        raise ValueError("no owner")
+    return "'" + name.replace("'", "''") + "'"
+
+
+async def _end(driver: Driver, word: str) -> None:
+    try:
+        done = await driver.execute(word)
+    except (asyncpg.PostgresError, *LOST) as error:
+        driver.terminate()
+        raise Unavailable from error
+    if done != word:
+        raise RuntimeError("the transaction had failed before its end")
+
+
+async def _roll_back(driver: Driver) -> None:
+    """Where that fails the connection goes: nothing of ours may be left open on it."""
+    if driver.is_closed():
+        return
+    try:
+        await driver.execute("ROLLBACK")
+    except (asyncpg.PostgresError, *LOST):
+        driver.terminate()
+    except BaseException:
+        driver.terminate()
+        raise
+
+
+def _prepare(connection: Any, record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute(PREPARE, (SERVICE_ROLE,))
+    _, passes_by, may_take_role = cursor.fetchone()
+    cursor.close()
+    connection.commit()
+    record.info[TAKES_ROLE] = passes_by and may_take_role
+    if passes_by and not may_take_role:
+        log.warning("row_level_security_does_not_hold", missing_role=SERVICE_ROLE)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,141 @@
+"""What the work on a turn took, for its lines in the log: names, numbers and codes of our own.
+
+Never what was said: no message, no tool's arguments or result, not the provider's words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from shared.events import Turn
+from shared.log import told
+from shared.store.claims import Claim
+from worker.failures import failure_of
+
+log = structlog.get_logger()
+
+MAX_LISTED = 20
+"""More model calls or tools than this are counted and not listed."""
+
+
+class ModelCall:
+    """One request to the model; the times run from its beginning."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._first_token: float | None = None
+        self._took: float | None = None
+        self._finish = "unknown"
+        self._usage: dict[str, int] = {}
+
+    def first_token(self) -> None:
+        if self._first_token is None:
+            self._first_token = time.perf_counter() - self._began
+
+    def answered(self, finish: str, usage: dict[str, int]) -> None:
+        self._took = time.perf_counter() - self._began
+        self._finish, self._usage = finish, usage
+
+    def broke(self, error: BaseException) -> None:
+        """The model's failure, or that nobody wanted the rest any more."""
+        stopped = isinstance(error, asyncio.CancelledError)
+        self._finish = "stopped" if stopped else failure_of(error).code
+
+    def end(self) -> int:
+        took = _ms(time.perf_counter() - self._began if self._took is None else self._took)
+        log.info(
+            "model_call",
+            duration_ms=took,
+            first_token_ms=None if self._first_token is None else _ms(self._first_token),
+            input_tokens=self._usage.get("input_tokens"),
+            output_tokens=self._usage.get("output_tokens"),
+            finish=self._finish,
+        )
+        return took
+
+
+class Tally:
+    """Of one attempt."""
+
+    def __init__(self) -> None:
+        self._model_ms: list[int] = []
+        self._tools: list[dict[str, Any]] = []
+        self._code: str | None = None
+
+    @contextmanager
+    def model_call(self) -> Generator[ModelCall]:
+        call = ModelCall()
+        try:
+            yield call
+        except BaseException as error:
+            call.broke(error)
+            raise
+        finally:
+            self._model_ms.append(call.end())
+
+    @contextmanager
+    def tool_call(self, name: str) -> Generator[None]:
+        """One at a time: a turn's tools run one after the other."""
+        began, self._code, status = time.perf_counter(), None, "interrupted"
+        try:
+            yield
+            status = "failed" if self._code else "completed"
+        finally:
+            took = _ms(time.perf_counter() - began)
+            facts = {"tool": name, "duration_ms": took, "status": status}
+            self._tools.append(facts | ({"code": self._code} if self._code else {}))
+            log.info("tool_call", **self._tools[-1])
+
+    def tool_failed(self, code: str) -> None:
+        self._code = code
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        tools = self._tools
+        return {
+            "model_ms": sum(self._model_ms),
+            "model_ms_each": self._model_ms[:MAX_LISTED],
+            "tool_calls": len(tools),
+            "tools": tools[:MAX_LISTED],
+        }
+
+
+def turn_ended(
+    turn: Turn, claimed: Claim, tally: Tally | None = None, cause: BaseException | None = None
+) -> None:
+    """The one line about a turn as a whole. Times are the database's, from when it was queued;
+    what the tally has is this attempt's.
+    """
+    usage = turn.usage or {}
+    say = log.warning if turn.status == "failed" else log.info
+    say(
+        "turn_ended",
+        status=turn.status,
+        code=turn.error.code if turn.error else None,
+        model=turn.model,
+        model_calls=usage.get("model_calls", 0),
+        input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"),
+        queue_ms=_between(claimed.queued_at, turn.started_at),
+        first_token_ms=_between(turn.started_at, turn.first_token_at),
+        total_ms=_between(claimed.queued_at, turn.finished_at),
+        **(tally or Tally()).facts,
+        **(told(cause) if cause is not None else {}),
+    )
+
+
+def _between(earlier: datetime | None, later: datetime | None) -> int | None:
+    if earlier is None or later is None:
+        return None
+    return _ms((later - earlier).total_seconds())
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
