@@ -22,7 +22,7 @@ from shared.store.messages import (
     message_of,
 )
 
-NOT_RUN = {"error": {"code": "not_run", "message": "The turn ended before the call was approved."}}
+NOT_RUN = {"error": {"code": "not_run", "message": "The turn ended before the call was begun."}}
 CLOSED_CALL = {
     "error": {"code": "outcome_unknown", "message": "The turn ended before the tool's result."}
 }

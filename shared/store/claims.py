@@ -69,6 +69,13 @@ def unheld() -> Any:
     return and_(Row_.status == "running", ~alive)
 
 
+def taken() -> Any:
+    """Of a running turn: a worker has it, or had it until it died. Nobody has one that was given
+    back or whose calls have been approved.
+    """
+    return and_(Row_.status == "running", Row_.lease_owner.is_not(None))
+
+
 def due() -> Any:
     """Of a turn that was given back: its pause is over, or there is nothing to wait for."""
     return or_(
@@ -90,8 +97,8 @@ async def claim(
     """Takes the conversation's head turn if nobody holds it; a new attempt begins.
 
     None is a normal answer: nothing waits, another worker was first, or it is a suspect and this
-    worker asks for none. Raises OwnerAtLimit where a waiting turn has to go on waiting because
-    `running_limit` of its owner's run; 0 is no limit. The lock is a statement of its own, so that
+    worker asks for none. Raises OwnerAtLimit where it has to wait because workers have
+    `running_limit` turns of its owner; 0 is no limit. The lock is a statement of its own, so that
     the next one sees what the last holder committed.
     """
     if not await lock_conversation(tx, conversation_id):
@@ -112,7 +119,8 @@ async def claim(
     )
     if claimed.cancelled:
         return claimed
-    if running_limit and claimed.turn.status == "queued":
+    # Whoever takes over from a worker that died begins no further one.
+    if running_limit and found.lease_owner is None:
         await _stay_within(tx, claimed.owner, running_limit)
     turn, changes = await _begin_attempt(tx, claimed, worker_id=worker_id, model=model)
     return msgspec.structs.replace(claimed, turn=turn, changes=changes)
@@ -122,7 +130,7 @@ async def _stay_within(tx: Transaction, owner: str, limit: int) -> None:
     """Looks before it takes the owner's lock, for at the limit nobody need stand in line, and again
     under the lock, where nobody else can begin one. Raises OwnerAtLimit.
     """
-    running = select(func.count()).where(Row_.user_id == owner, Row_.status == "running")
+    running = select(func.count()).where(Row_.user_id == owner, taken())
     if await tx.scalar(running) < limit:
         await tx.execute(select(func.pg_advisory_xact_lock(OWNERS, func.hashtext(owner))))
         if await tx.scalar(running) < limit:
@@ -139,16 +147,16 @@ async def _claimable_head(tx: Transaction, conversation_id: UUID) -> Any:
         .limit(1)
         .scalar_subquery()
     )
-    died = and_(Row_.status == "running", Row_.lease_owner.is_not(None))
     return await tx.first(
         select(
             *TURN_COLUMNS,
             Row_.seq.label("order"),
             Row_.user_id,
-            (Row_.crashes + case((died, 1), else_=0)).label("crashes"),
+            (Row_.crashes + case((taken(), 1), else_=0)).label("crashes"),
             Row_.model_errors,
             Row_.worked_seconds,
             Row_.cancel_requested_at,
+            Row_.lease_owner,
             Row_.queued_at,
             Row_.request_id,
         ).where(Row_.id == first, or_(Row_.status == "queued", and_(unheld(), due())))

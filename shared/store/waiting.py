@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import aliased
 
 from shared.db import Transaction
 from shared.models import Turn as Row_
-from shared.store.claims import SUSPECT_CRASHES, due, unheld
+from shared.store.claims import SUSPECT_CRASHES, due, taken, unheld
 
 UNRUNG_AFTER = timedelta(seconds=1)
 
@@ -21,8 +21,8 @@ async def conversations_to_run(
     """Where a turn waits that nobody rang for or that nobody holds.
 
     Owners take turns, the longest waiting of each first: who has the fewest running goes first,
-    and who has `running_limit` of them waits. Suspects come last: others must not wait for a place
-    behind them.
+    and who has `running_limit` of them waits, but for takeovers. Suspects come last: others must
+    not wait for a place behind them.
     """
     other = aliased(Row_)
     busy = (
@@ -40,22 +40,25 @@ async def conversations_to_run(
         ~busy,
     )
     suspect = Row_.crashes >= SUSPECT_CRASHES
+    # A turn whose worker died is one of those that run; any other would be one more.
     order = func.row_number().over(
-        partition_by=Row_.user_id, order_by=(suspect, Row_.status == "queued", Row_.created_at)
+        partition_by=(Row_.user_id, taken()),
+        order_by=(suspect, Row_.status == "queued", Row_.created_at),
     )
     running = (
-        select(other.user_id, func.count().label("count"))
-        .where(other.status == "running")
-        .group_by(other.user_id)
+        select(Row_.user_id, func.count().label("count"))
+        .where(taken())
+        .group_by(Row_.user_id)
         .subquery()
     )
+    place = order + case((taken(), 0), else_=func.coalesce(running.c.count, 0))
     found = (
         select(
             Row_.conversation_id,
-            Row_.status,
             Row_.created_at,
             suspect.label("suspect"),
-            (order + func.coalesce(running.c.count, 0)).label("place"),
+            place.label("place"),
+            taken().label("takeover"),
         )
         .outerjoin(running, running.c.user_id == Row_.user_id)
         .where(Row_.status.in_(("queued", "running")), or_(unrung, and_(unheld(), due())))
@@ -65,5 +68,5 @@ async def conversations_to_run(
         found.c.suspect, found.c.place, found.c.created_at
     )
     if running_limit:
-        query = query.where(or_(found.c.status == "running", found.c.place <= running_limit))
+        query = query.where(or_(found.c.takeover, found.c.place <= running_limit))
     return [row.conversation_id for row in await tx.all(query.limit(limit))]

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from shared.connection import EVERYONE
 from shared.errors import OwnerAtLimit, Unavailable
 from shared.redis import Redis, end
-from shared.store.claims import Claim, claim
+from shared.store.claims import Claim, claim, give_back
 from shared.store.waiting import conversations_to_run
 from tests.fixtures.interruptions import let_lease_run_out
 from tests.fixtures.turns import Desk
@@ -84,6 +84,31 @@ async def test_a_takeover_begins_nothing_new_and_is_not_held_up(desk: Desk) -> N
     taken = await take(desk, heir, first, 1)
     assert taken is not None
     assert taken.turn.attempt == 2
+
+
+async def test_what_nobody_has_counts_for_nothing_and_waits_like_any_other(desk: Desk) -> None:
+    """As after an approval: any number of turns can be approved at the same moment."""
+    first, second = await questions(desk, 2)
+    worker = await desk.worker()
+    claimed = await take(desk, worker, first, 1)
+    assert claimed is not None
+    async with desk.db.transaction(EVERYONE) as tx:
+        await give_back(tx, claimed.turn.id, 1, worker_id=worker.worker_id)
+    await grown_old(desk)
+    assert await swept(desk, running_limit=1) == [first]
+    assert await take(desk, worker, second, 1) is not None
+    assert await swept(desk, running_limit=1) == []
+    with pytest.raises(OwnerAtLimit):
+        await take(desk, worker, first, 1)
+
+
+async def test_a_turn_whose_worker_died_is_not_counted_twice(desk: Desk) -> None:
+    first, second = await questions(desk, 2)
+    worker = await desk.worker()
+    assert await take(desk, worker, first, 2) is not None
+    await grown_old(desk)
+    await let_lease_run_out(desk.db, worker)
+    assert set(await swept(desk, running_limit=2)) == {first, second}
 
 
 async def test_what_had_to_wait_is_rung_for_when_a_turn_of_the_owner_ends(
