@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-import msgspec
 import structlog
 from agents import Runner, TResponseInputItem
 
@@ -28,7 +27,7 @@ from worker.recording import RecordedModel
 from worker.retries import pause_for
 from worker.tally import Tally, turn_ended
 from worker.tools.mcp import Servers
-from worker.tools.tool import AnyTool, Toolbox
+from worker.tools.tool import AnyTool, Toolbox, written
 
 log = structlog.get_logger()
 
@@ -125,16 +124,16 @@ class Attempt:
             calls = calls_of(await messages_of_turn(tx, turn.conversation_id, turn.id), turn.id)
             approved = await approved_calls(tx, turn.id)
         left = [call for call in calls if call.status == "running"]
-        may_run = [call for call in calls if call.id in approved]
-        undecided = [c for c in calls if c.status == "awaiting_approval" and c.id not in approved]
+        awaiting = [call for call in calls if call.status == "awaiting_approval"]
+        may_run = [call for call in awaiting if call.id in approved]
+        undecided = [call for call in awaiting if call.id not in approved]
         done = len(calls) - len(left) - len(may_run) - len(undecided)
         log.info("turn_resumed", calls_done=done, calls_open=len(left), approved=len(may_run))
         for call in left:
-            await self._toolbox.resume(call)
+            await self._toolbox.resume(call, approved=call.id in approved)
         for call in may_run:
             await self.recorder.call_begun(call.id)
-            arguments = msgspec.json.encode(call.arguments)
-            await self._toolbox.call(call.id, call.tool_name, arguments)
+            await self._toolbox.call(call.id, call.tool_name, written(call.arguments))
         if left or may_run:
             self._context = None
         self.recorder.awaits_approval = bool(undecided)

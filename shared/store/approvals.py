@@ -51,15 +51,11 @@ async def pause_turn(
 
 
 async def approved_calls(tx: Transaction, turn_id: UUID) -> set[str]:
-    """Those that may run and were not begun."""
+    """Those that may run, begun or not."""
     rows = await tx.all(
         select(MessageRow.tool_call_id)
         .join(Approval, Approval.message_id == MessageRow.id)
-        .where(
-            MessageRow.turn_id == turn_id,
-            MessageRow.status == "awaiting_approval",
-            Approval.decision == "approve",
-        )
+        .where(MessageRow.turn_id == turn_id, Approval.decision == "approve")
     )
     return {row.tool_call_id for row in rows}
 

@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-import psutil
 import pytest
-from pydantic import SecretStr
 
 from shared.events import Message, ToolCall, Turn
-from tests.fixtures.elsewhere import Elsewhere
-from tests.fixtures.processes import ROOT, free_port
+from tests.fixtures.elsewhere import Elsewhere, Meet, is_gone, stdio
+from tests.fixtures.processes import free_port
 from tests.fixtures.stand_in import StandIn
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
 from worker.tools.mcp import Servers
-from worker.tools.servers import load_servers
 
 pytestmark = pytest.mark.anyio
-
-ALLOWED = ["search", "delete", "odd.name/x", "fail", "huge", "enormous", "hang", "die"]
-ENVIRONMENT = {"TOKEN": "sesame"}
-Meet = Callable[..., Servers]
-
-
-@pytest.fixture
-async def meet(desk: Desk, elsewhere: Elsewhere) -> AsyncGenerator[Meet]:
-    """`meet(headers={…})`: the server elsewhere, as configured."""
-    met: list[Servers] = []
-
-    def configure(*servers: dict[str, Any], connect_seconds: float = 5, **changed: Any) -> Servers:
-        own = {"name": "files", "transport": "http", "url": elsewhere.url, "tools": ALLOWED}
-        text = json.dumps({"servers": list(servers) or [own | changed]})
-        settings = desk.settings.model_copy(update={"parley_mcp_servers": SecretStr(text)})
-        found = load_servers(settings, ENVIRONMENT)
-        met.append(Servers(found, ENVIRONMENT, connect_seconds=connect_seconds))
-        return met[-1]
-
-    yield configure
-    for servers in met:
-        await servers.close()
 
 
 async def asked(desk: Desk, servers: Servers, content: str) -> tuple[Turn, list[Message]]:
@@ -128,7 +99,7 @@ async def test_arguments_must_be_an_object(desk: Desk, meet: Meet, elsewhere: El
         ("call files__fail {}", "tool_error"),
         ('call files__search {"nothing": 1}', "tool_error"),
         ("call files__huge {}", "result_too_large"),
-        ("call files__enormous {}", "tool_failed"),
+        ("call files__enormous {}", "outcome_unknown"),
         ("call files__hang {}", "tool_timeout"),
         ("call files__die {}", "outcome_unknown"),
     ],
@@ -194,23 +165,6 @@ async def test_a_server_that_cannot_be_used_costs_its_tools_and_not_the_turn(
     assert all(host.startswith("127.0.0.1") for host, _ in elsewhere.visited)
 
 
-def stdio(pid_file: Path, *more: str) -> dict[str, Any]:
-    script = str(ROOT / "tests/fixtures/stdio_server.py")
-    return {
-        "name": "local",
-        "transport": "stdio",
-        "command": [sys.executable, "-I", script, str(pid_file), *more],
-        "env": {"GIVEN": "{env:TOKEN} for {owner}"},
-        "tools": ["surroundings"],
-    }
-
-
-def is_gone(pid: int) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    return True
-
-
 async def test_a_process_gets_nothing_of_our_environment_and_ends_with_the_attempt(
     desk: Desk, meet: Meet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +184,16 @@ async def test_a_process_that_would_not_end_is_ended(
     servers = meet(stdio(tmp_path / "pid", "rude"))
     async with servers.connected("alice") as tools:
         assert [tool.name for tool in tools] == ["local__surroundings"]
+    await until(lambda: is_gone(int((tmp_path / "pid").read_text())))
+
+
+async def test_nobody_waits_for_the_end_of_a_process_that_never_answered(
+    desk: Desk, meet: Meet, tmp_path: Path
+) -> None:
+    servers = meet(stdio(tmp_path / "pid", "deaf"), connect_seconds=2)
+    async with servers.connected("alice") as tools:
+        assert tools == []
+        assert not is_gone(int((tmp_path / "pid").read_text()))
     await until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 

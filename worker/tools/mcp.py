@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ import anyio
 import msgspec
 import structlog
 from mcp import Client, MCPError
-from mcp_types import CONNECTION_CLOSED
+from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp_types import Tool as ListedTool
 
 from shared.text import sanitise
@@ -36,6 +36,8 @@ CLOSE_SECONDS = 2.0
 MAX_PAGES = 10
 MAX_DESCRIPTION_CHARS = 4000
 MAX_SCHEMA_BYTES = 50_000
+REFUSALS = frozenset({METHOD_NOT_FOUND, INVALID_PARAMS})
+"""Errors by which a server says that it did not begin."""
 KEY = "parley/idempotency-key"
 """In `_meta` of a call: the same when the call is repeated."""
 
@@ -64,10 +66,11 @@ class Servers:
         nobody waits for that.
         """
         connections = [Connection(server, owner, self._transports) for server in self._servers]
+        deadline = asyncio.get_running_loop().time() + self._connect_seconds
         try:
             for connection in connections:
                 self._keep(connection)
-            found = [await connection.tools() for connection in connections]
+            found = [await connection.tools(deadline) for connection in connections]
             yield [tool for tools in found for tool in tools]
         finally:
             for connection in connections:
@@ -125,9 +128,13 @@ class Connection:
         if self._scope is not None and not self._settled.is_set():
             self._scope.cancel()
 
-    async def tools(self) -> list[Outside]:
-        """Those of the allow-list that the server has; none if it can't be reached."""
-        await self._settled.wait()
+    async def tools(self, deadline: float) -> list[Outside]:
+        """Those of the allow-list that the server has; none if it can't be reached by then. A
+        process that has to be made to end may take longer: nobody waits for that.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._settled.wait()
         if self._client is None:
             return []
         found = {tool.name: tool for tool in self._listed}
@@ -176,8 +183,8 @@ class Connection:
             raise
         except Exception as error:
             log.warning("mcp_call_failed", server=self._server.name, error=kind_of(error))
-            lost = isinstance(error, MCPError) and error.code == CONNECTION_CLOSED
-            raise (unknown() if lost else failed()) from None
+            refused = isinstance(error, MCPError) and error.code in REFUSALS
+            raise (failed() if refused else unknown()) from None
         finally:
             calling.cancel()
             breaking.cancel()
@@ -209,7 +216,7 @@ def kind_of(error: BaseException) -> str:
 def unknown() -> ToolError:
     return ToolError(
         "outcome_unknown",
-        "The connection to the tool's server broke; whether the call had an effect is not known.",
+        "The tool's server gave no proper answer; whether the call had an effect is not known.",
     )
 
 

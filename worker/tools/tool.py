@@ -31,6 +31,8 @@ log = structlog.get_logger()
 MAX_ARGUMENT_CHARS = 100_000
 MAX_RESULT_BYTES = 200_000
 UNKNOWN = "unknown"
+UNREAD = "$unread"
+"""In arguments that are no JSON object: the text that the model wrote."""
 LOCKED_SECONDS = 4.0
 """A tool that acts on our database holds the conversation's lock meanwhile."""
 STOOD_STILL_SECONDS = 1.0
@@ -116,7 +118,7 @@ class Toolbox:
         if tool is None or not tool.approval:
             return False
         try:
-            parse(tool, msgspec.json.encode(call.arguments))
+            parse(tool, written(call.arguments))
         except ToolError:
             return False
         return True
@@ -135,16 +137,19 @@ class Toolbox:
             self.broken = self.broken or error
             raise
 
-    async def resume(self, call: ToolCall) -> None:
-        """A call that an earlier attempt committed and that has no result.
+    async def resume(self, call: ToolCall, *, approved: bool) -> None:
+        """A call that an earlier attempt began and that has no result.
 
-        On our database it had no effect and is run now. Elsewhere it may have had one.
+        On our database it had no effect and is run now. Elsewhere it may have had one, and of a
+        tool that isn't here nobody can tell. What needs an approval was begun with one, or when
+        the tool didn't need it or wasn't here: then it must not run now.
         """
         tool = self._tools.get(call.tool_name)
-        if isinstance(tool, OutsideTool) and not tool.idempotent:
+        repeatable = isinstance(tool, Tool) or (tool is not None and tool.idempotent)
+        if tool is None or not repeatable or (tool.approval and not approved):
             await self._recorder.call_failed(call.id, OUTCOME_UNKNOWN)
             return
-        await self.call(call.id, call.tool_name, msgspec.json.encode(call.arguments))
+        await self.call(call.id, call.tool_name, written(call.arguments))
 
     async def _call(self, call_id: str, name: str, arguments: bytes | str) -> Any:
         try:
@@ -206,7 +211,9 @@ class Toolbox:
         async def invoke(context: ToolContext[Any], arguments: str) -> str:
             if context.tool_call_id in self.awaiting:
                 return ""  # the turn pauses before the model would read it
-            result = await self.call(context.tool_call_id, tool.name, arguments)
+            # As it was written down, shown and approved.
+            asked = written(read_arguments(arguments))
+            result = await self.call(context.tool_call_id, tool.name, asked)
             return msgspec.json.encode(result).decode()
 
         return FunctionTool(
@@ -256,8 +263,17 @@ def read_arguments(text: str) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(clean or "{}")
     except (msgspec.DecodeError, RecursionError):
-        return {"invalid": clean}
-    return clean_value(value) if isinstance(value, dict) else {"invalid": clean}
+        return {UNREAD: clean}
+    return clean_value(value) if isinstance(value, dict) else {UNREAD: clean}
+
+
+def written(arguments: dict[str, Any]) -> bytes:
+    """What `read_arguments` read, as JSON, or as the text that was none."""
+    match arguments:
+        case {"$unread": str(text)}:
+            return text.encode()
+        case _:
+            return msgspec.json.encode(arguments)
 
 
 def clean_value(value: Any) -> Any:
