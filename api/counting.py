@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import inf
 
 import msgspec
 
@@ -20,6 +21,8 @@ WINDOW_SECONDS = 60
 STREAM_SECONDS = 30
 """An open stream counts for so long after it was last renewed."""
 MOST_KEPT = 50_000
+"""Windows that a process has in mind, and what comes within a second."""
+FORGET_SECONDS = 1.0
 
 # Nothing is counted where a window is full: the answer names the one that stays full for longest,
 # 0 for none, -1 where only the streams are too many. A key without an end counts as gone.
@@ -104,9 +107,19 @@ class Verdict(msgspec.Struct, frozen=True):
 class Counting:
     """One round trip for all that a request is counted by."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        most_kept: int = MOST_KEPT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._trips = Trips(redis, SPEND, RENEW)
+        self._clock = clock
+        self._most_kept = most_kept
         self._here: dict[str, tuple[int, float]] = {}
+        """Spent, and when it ends; what was heard of last stands last."""
+        self._forgot_at = -inf
         self._streams: dict[str, set[str]] = {}
         self.untold = False
         """Redis may not know of all streams."""
@@ -140,7 +153,7 @@ class Counting:
     def known_full(self, window: Window) -> Count | None:
         """A window that was full when we last heard of it stays so until it ends."""
         spent, ends = self._here.get(window.key, (0, 0.0))
-        left = ends - time.monotonic()
+        left = ends - self._clock()
         return Count(window, spent, math.ceil(left)) if left > 0 and spent >= window.most else None
 
     async def leave(self, stream: Stream) -> None:
@@ -166,15 +179,24 @@ class Counting:
 
     def _remember(self, windows: Sequence[Window], answer: list[int]) -> None:
         """From here we go on alone if Redis goes away."""
-        now = time.monotonic()
-        if len(self._here) > MOST_KEPT:
-            self._here = {key: found for key, found in self._here.items() if found[1] > now}
+        now = self._clock()
         for window, spent, left in zip(windows, answer[1::2], answer[2::2], strict=True):
+            self._here.pop(window.key, None)
             self._here[window.key] = (spent, now + left / 1000)
+        if len(self._here) > self._most_kept and now - self._forgot_at >= FORGET_SECONDS:
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        """What is over, and of the rest those that were not heard of for longest. It looks at all
+        of them, so that it must not come with every request.
+        """
+        self._forgot_at = now
+        alive = [item for item in self._here.items() if item[1][1] > now]
+        self._here = dict(alive[-self._most_kept :])
 
     def _spend_here(self, windows: Sequence[Window], stream: Stream | None) -> list[int]:
         """The same as the script, for this process alone."""
-        now = time.monotonic()
+        now = self._clock()
         found = [self._here.get(window.key, (0, 0.0)) for window in windows]
         found = [(n, ends) if ends > now else (0, now + WINDOW_SECONDS) for n, ends in found]
         full = max(

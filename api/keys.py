@@ -31,7 +31,11 @@ RSA_BITS = range(2048, 8192 + 1)
 # The algorithm belongs to the key. A token can only fit it.
 ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 PUBLIC_MEMBERS = ("kty", "crv", "n", "e", "x", "y", "kid")
-FETCH_ERRORS = (httpx.HTTPError, OSError, TimeoutError, RecursionError, msgspec.MsgspecError)
+# ValueError: bytes that are no text, and names of hosts that are none.
+FETCH_ERRORS = (
+    *(httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError),
+    *(msgspec.MsgspecError, ValueError, RecursionError),
+)
 
 
 class JwkSet(msgspec.Struct):
@@ -57,8 +61,9 @@ class Keys:
         """Until cancelled. While the provider is away what we have stays good."""
         while True:
             async with self._turn:
-                await self._ask()
-            await asyncio.sleep(REFRESH_SECONDS if self._answered else PAUSE_SECONDS)
+                if self._stays_good() <= 0:
+                    await self._ask()
+            await asyncio.sleep(self._stays_good())
 
     async def find(self, kid: str | None) -> jwt.PyJWK | None:
         """None if the provider has no such key. Raises Unavailable if it can't be asked."""
@@ -71,6 +76,11 @@ class Keys:
         if key is None and not self._answered:
             raise Unavailable
         return key
+
+    def _stays_good(self) -> float:
+        """For how many seconds there is no need to ask, whoever did the last time."""
+        after = REFRESH_SECONDS if self._answered else PAUSE_SECONDS
+        return self._asked_at + after - self._clock()
 
     async def _ask(self) -> None:
         self._asked_at = self._clock()

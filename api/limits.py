@@ -146,7 +146,7 @@ class Limited:
             return
         visit = self._limits.visit(scope)
         cast("dict[str, Any]", scope)[VISIT] = visit
-        known = None if scope["path"].rstrip("/") in HEALTH else self._limits.knows_better(visit)
+        known = None if _asks_for_health(scope) else self._limits.knows_better(visit)
         if known is not None:
             await _refuse(known, visit, send)
             return
@@ -170,6 +170,11 @@ class Limited:
         finally:
             if visit.stream is not None:
                 self._limits.leave(visit.stream)
+
+
+def _asks_for_health(scope: HTTPScope) -> bool:
+    """By another method it gets no answer that is worth a look at its token."""
+    return scope["method"] == "GET" and scope["path"].rstrip("/") in HEALTH
 
 
 def refusal(full: Count) -> TooManyRequests:

@@ -7,12 +7,13 @@ import sys
 
 import structlog
 import uvicorn
+from litestar import Litestar
 
 from api.app import create_app
-from api.patience import patient
+from api.patience import ASKING_SECONDS, patient
 from shared.errors import SettingsError
 from shared.log import configure_logging
-from shared.settings import load_settings
+from shared.settings import Settings, load_settings
 
 log = structlog.get_logger()
 
@@ -28,13 +29,25 @@ def main() -> int:
             sys.stderr.write(f"{problem}\n")
         return 2
     configure_logging(settings, process="api")
-    server = uvicorn.Server(
+    server = serving(app, settings)
+    # Once it has stopped, uvicorn raises the signal again for whoever listened before it. It was
+    # told to stop and did: that is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _nothing)
+    server.run()
+    return 0 if server.started else 3
+
+
+def serving(
+    app: Litestar, settings: Settings, *, asking_seconds: float = ASKING_SECONDS
+) -> uvicorn.Server:
+    return uvicorn.Server(
         uvicorn.Config(
             app,
             host=settings.parley_host,
             port=settings.parley_port,
             loop="uvloop",
-            http=patient(settings.parley_stream_send_timeout_seconds),
+            http=patient(settings.parley_stream_send_timeout_seconds, asking_seconds),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -44,12 +57,6 @@ def main() -> int:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
-    # Once it has stopped, uvicorn raises the signal again for whoever listened before it. It was
-    # told to stop and did: that is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _nothing)
-    server.run()
-    return 0 if server.started else 3
 
 
 def _nothing(*_: object) -> None:

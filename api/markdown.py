@@ -1,4 +1,6 @@
-"""A conversation as Markdown for people. What was said stands there as it was said. Pure."""
+"""A conversation as Markdown for people. What was said stands there as it was said, quoted: no
+heading, fence or comment in it reaches beyond its message. Pure.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,15 @@ from shared.text import MAX_TITLE_CHARS, one_line
 
 NAMES = {"user": "User", "assistant": "Assistant"}
 RATINGS = {"up": "Good", "down": "Bad"}
+MAX_ERROR_CHARS = 500
 _FENCES = re.compile(r"`{3,}")
+_LINE_END = re.compile(r"\r\n?|\n")
+_SIGNS = re.compile(r"([\\`*_\[\]<&#])")
 
 
 def head(conversation: Conversation, now: datetime) -> str:
     return (
-        f"# {one_line(conversation.title, MAX_TITLE_CHARS)}\n\n"
+        f"# {plain(conversation.title, MAX_TITLE_CHARS)}\n\n"
         f"- Conversation: {conversation.id}\n"
         f"- Begun: {_time(conversation.created_at)}\n"
         f"- Messages: {conversation.message_count}\n"
@@ -32,7 +37,7 @@ def of_message(message: Message) -> str:
         return ""
     status = "" if message.status == "completed" else f" · {message.status}"
     heading = f"## {NAMES[message.role]} · {_time(message.created_at)}{status}\n\n"
-    said = f"{message.content}\n\n" if message.content else ""
+    said = quoted(message.content) if message.content else ""
     return heading + said + "".join(map(of_call, message.tool_calls or ()))
 
 
@@ -46,12 +51,24 @@ def of_call(call: ToolCall) -> str:
 def of_turn(turn: Turn) -> str:
     if turn.error is None:
         return ""
-    return f"- {_time(turn.created_at)}: {turn.error.message} (`{turn.error.code}`)\n\n"
+    said = plain(turn.error.message, MAX_ERROR_CHARS)
+    return f"- {_time(turn.created_at)}: {said} (`{turn.error.code}`)\n\n"
 
 
 def of_feedback(feedback: Feedback) -> str:
-    comment = f"\n\n{fenced(feedback.comment)}" if feedback.comment else "\n\n"
-    return f"{RATINGS[feedback.rating]}, of message {feedback.message_id}{comment}"
+    comment = quoted(feedback.comment) if feedback.comment else ""
+    return f"{RATINGS[feedback.rating]}, of message {feedback.message_id}\n\n{comment}"
+
+
+def quoted(text: str) -> str:
+    """Whatever begins in a quotation ends with it."""
+    lines = _LINE_END.split(text)
+    return "".join(f"> {line}\n" if line else ">\n" for line in lines) + "\n"
+
+
+def plain(text: str, limit: int) -> str:
+    """On one line, and none of its signs means anything."""
+    return _SIGNS.sub(r"\\\1", one_line(text, limit))
 
 
 def fenced(text: str, language: str = "") -> str:

@@ -35,6 +35,7 @@ from mcp_types import (
 )
 
 from api.errors import INTERNAL
+from api.request import JSON
 from shared.db import Database
 from shared.errors import RequestError, Unavailable
 from shared.tasks import TASK_TOOLS
@@ -70,7 +71,10 @@ def answering(body: bytes, *, db: Database, owner: str, version: str) -> ASGIApp
     server = Server("parley", version=version, on_list_tools=list_tools, on_call_tool=call_tool)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        # The body was read, and judged, before we were asked.
+        # The body was read, and judged, before we were asked: also that it is JSON. The SDK takes
+        # that in lower case only.
+        others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+        scope["headers"] = [*others, (b"content-type", JSON.encode())]
         read = False
 
         async def again() -> HTTPReceiveMessage | WebSocketReceiveMessage:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from litestar import Response, Router
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, Example, License, SecurityScheme, Tag
+from litestar.openapi.spec import (
+    Components,
+    Example,
+    License,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Schema,
+    SecurityScheme,
+    Tag,
+)
 from litestar.params import Body
 
 from api.auth import PUBLIC, USER_HEADER
@@ -48,6 +60,24 @@ def described(answers: Described, *, media_type: str = "application/json") -> Re
         )
         for status, (description, shape, sample) in answers.items()
     }
+
+
+def also_as_text(media_type: str, sample: str) -> type[Operation]:
+    """The `operation_class` of a route that answers 200 in two forms: the framework describes one
+    media type a status.
+    """
+    as_text = OpenAPIMediaType(
+        schema=Schema(type=OpenAPIType.STRING), examples={"example": _example("example", sample)}
+    )
+
+    @dataclass
+    class AlsoAsText(Operation):
+        def __post_init__(self) -> None:
+            found = (self.responses or {})["200"]
+            assert isinstance(found, OpenAPIResponse)
+            found.content = {**(found.content or {}), media_type: as_text}
+
+    return AlsoAsText
 
 
 def problems(*errors: type[RequestError]) -> Responses:

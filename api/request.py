@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import InternalServerException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
@@ -19,6 +20,13 @@ JSON = "application/json"
 
 class JsonRequest(Request[Principal, Any, Any]):
     """Whatever is wrong with a body is the client's error and not ours."""
+
+    async def body(self) -> bytes:
+        try:
+            return await super().body()
+        except InternalServerException:
+            # The client has gone, or was cut off, before its end. Nobody hears the answer.
+            raise InvalidRequest("The body ended too early.") from None
 
     async def json(self) -> Any:
         if self.content_type[0].lower() != JSON:

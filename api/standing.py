@@ -11,7 +11,7 @@ from shared.access import Access
 from shared.connection import EVERYONE, LOGIN
 from shared.db import Database
 from shared.store.browser_sessions import standing
-from shared.store.sessions import Session, SessionTable
+from shared.store.sessions import Session, SessionTable, UnfitIdError
 
 
 class Standing:
@@ -27,7 +27,7 @@ class Standing:
             return await self._table.find(tx, token)
 
     async def lost(self, given: Collection[Access]) -> set[Access]:
-        """Those of which a session is gone. Two queries at most, however many are given."""
+        """Those of which a session is gone. As a rule two queries, however many are given."""
         hashes = {one.browser_session for one in given if one.browser_session is not None}
         ids = {one.session_id for one in given if one.session_id is not None}
         ours, theirs = await self._ours(hashes), await self._theirs(ids)
@@ -45,8 +45,18 @@ class Standing:
             return await standing(tx, hashes)
 
     async def _theirs(self, ids: set[str]) -> set[str]:
-        """None, once their table isn't read any more."""
+        """None, once their table isn't read any more. An id that its column can't hold, since its
+        type was changed, is none either: the others are found by halves.
+        """
         if not ids or self._table is None:
             return set()
-        async with self._db.snapshot(LOGIN) as tx:
-            return await self._table.standing(tx, ids)
+        try:
+            async with self._db.snapshot(LOGIN) as tx:
+                return await self._table.standing(tx, ids)
+        except UnfitIdError:
+            if len(ids) == 1:
+                return set()
+        all_ids = sorted(ids)
+        half = len(all_ids) // 2
+        first, second = set(all_ids[:half]), set(all_ids[half:])
+        return await self._theirs(first) | await self._theirs(second)

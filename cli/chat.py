@@ -61,7 +61,7 @@ class Talk:
     def loop(self) -> bool:
         completed = True
         tell(HELP)
-        while (line := ask("you> ")) is not None:
+        while (line := self._next_line()) is not None:
             match line.strip():
                 case "":
                     continue
@@ -72,6 +72,13 @@ class Talk:
                 case text:
                     completed = self._turn_or_complaint(text)
         return completed
+
+    def _next_line(self) -> str | None:
+        """None once nothing more is said: Ctrl-C and Ctrl-D leave."""
+        try:
+            return ask("you> ")
+        except KeyboardInterrupt:
+            return None
 
     def _turn_or_complaint(self, text: str) -> bool:
         try:
@@ -109,7 +116,10 @@ class Talk:
             created = self._server.create_conversation()
             self.conversation_id, self._cursor = str(created.id), str(created.seq)
         elif not self._cursor:
-            self._cursor = str(self._server.conversation(self.conversation_id).seq)
+            found = self._server.conversation(self.conversation_id)
+            self._cursor = str(found.seq)
+            if found.active_turn is not None:
+                tell_what_is_awaited(found.active_turn)
 
 
 class Showing:
@@ -163,12 +173,20 @@ class Showing:
 
     def _follow_turn(self, turn: Turn) -> None:
         if turn.id != self._turn.id:
+            if self._turn.status == "queued":
+                tell_what_is_awaited(turn)
             return
         if turn.status == "queued" and turn.position and turn.position > 1:
             tell(f"Waiting: {turn.position - 1} before this one")
         self._turn = turn
         if turn.status == "awaiting_approval":
             ask_for_approval(self._server, turn, self._transcript.awaited(turn.id))
+
+
+def tell_what_is_awaited(turn: Turn) -> None:
+    """Of a turn before ours: nothing happens until somebody decides."""
+    if turn.status == "awaiting_approval":
+        tell(f"Waiting: somebody must approve or deny what turn {turn.id} asks for")
 
 
 @contextmanager

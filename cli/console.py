@@ -55,9 +55,17 @@ def complain(text: str) -> None:
     err.print(Text(text, style="bold red"), soft_wrap=True)
 
 
+def somebody_is_there() -> bool:
+    """Whether a question would be answered by a person, and not by the next line of a file."""
+    return sys.stdin.isatty()
+
+
 def ask(prompt: str) -> str | None:
-    """A line of input, None at its end. Prompts on stderr: stdout carries only answers."""
-    if sys.stdin.isatty():
+    """A line of input, None at its end. Prompts on stderr: stdout carries only answers.
+
+    Ctrl-C leaves the line and goes on to whoever knows what it means.
+    """
+    if somebody_is_there():
         with suppress(ImportError):
             import_module("readline")  # line editing and history for input()
         err.print(Text(prompt, style="bold"), end="")
@@ -67,4 +75,4 @@ def ask(prompt: str) -> str | None:
         return None
     except KeyboardInterrupt:
         os.write(sys.stderr.fileno(), b"\n")
-        return None
+        raise

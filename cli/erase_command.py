@@ -19,6 +19,10 @@ from cli.postgres import Postgres
 from cli.valkey import Valkey
 from shared.errors import RequestError, SettingsError
 from shared.settings import Settings, load_settings
+from shared.store.failures import DATABASE_ERRORS, kind_of
+from shared.text import is_storable
+
+UNFINISHED = "What went is gone; run it again for the rest"
 
 
 def erase(user: str, conversation: str, data: DataDir, *, yes: bool, as_json: bool) -> bool:
@@ -31,9 +35,10 @@ def erase(user: str, conversation: str, data: DataDir, *, yes: bool, as_json: bo
     try:
         receipt = asyncio.run(run(settings, target))
     except RequestError as error:
-        raise EraseError(
-            f"Not finished: {error.detail}. What went is gone; run it again for the rest"
-        ) from None
+        raise EraseError(f"Not finished: {error.detail}. {UNFINISHED}") from None
+    except DATABASE_ERRORS as error:
+        refused = f"Postgres refuses ({kind_of(error)})"
+        raise EraseError(f"Not finished: {refused}. {UNFINISHED}") from None
     if as_json:
         print(msgspec.json.encode(receipt).decode())
     else:
@@ -45,6 +50,8 @@ def target_of(user: str, conversation: str) -> Target:
     if bool(user) == bool(conversation):
         raise EraseError("Name either --user or --conversation")
     if user:
+        if not is_storable(user):
+            raise EraseError("--user is no name: Postgres can't hold it")
         return Target(user=user)
     try:
         return Target(conversation=UUID(conversation))
@@ -55,8 +62,9 @@ def target_of(user: str, conversation: str) -> Target:
 def settings_of(data: DataDir) -> Settings:
     """Of the environment, or those of the `parley up` that runs on the data directory."""
     if data.url_file.exists():
-        os.environ.setdefault("DATABASE_URL", Postgres(data).url)
-        os.environ.setdefault("REDIS_URL", Valkey(data).url)
+        # Empty is unset, as everywhere.
+        os.environ["DATABASE_URL"] = os.environ.get("DATABASE_URL") or Postgres(data).url
+        os.environ["REDIS_URL"] = os.environ.get("REDIS_URL") or Valkey(data).url
     try:
         return load_settings()
     except SettingsError as error:
@@ -81,5 +89,5 @@ def show(console: Console, receipt: Receipt) -> None:
         console.print(problem, style="red", markup=False)
     left = sum((*receipt.residue_postgres.values(), *receipt.residue_redis.values()))
     console.print(f"Left: {left}", style="green" if receipt.clean else "red")
-    console.print(f"Not touched: {', '.join(receipt.not_touched)}, another application's table")
+    console.print(f"Not touched, as another application's: {', '.join(receipt.not_touched)}")
     console.print(f"Took {receipt.seconds} s")

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from cli.data_dir import DataDir
@@ -80,8 +80,8 @@ class Plan:
         return self.child("api", "api.main")
 
     def worker(self, number: int) -> Child:
-        drain = float(self.environment.get("PARLEY_DRAIN_SECONDS") or DRAIN_SECONDS)
-        return self.child(f"worker-{number}", "worker.main", stop_seconds=drain + 5)
+        stop_seconds = drain_seconds(self.environment) + 5
+        return self.child(f"worker-{number}", "worker.main", stop_seconds=stop_seconds)
 
     def migrate(self) -> Child:
         return self.child("migrate", "migrations.run")
@@ -92,7 +92,8 @@ class Plan:
 
 
 def make_plan(host: str, port: int, workers: int, data: DataDir) -> Plan:
-    """Raises CliError where the port can't be had."""
+    """Raises CliError where the port can't be had, or a number is none."""
+    drain_seconds(os.environ)
     port = check_port(host, port)
     given = {name: value for name, value in os.environ.items() if value}
     named = any(name in given for name in (*MODEL_NAMES, "PARLEY_DEMO_URL"))
@@ -104,6 +105,15 @@ def make_plan(host: str, port: int, workers: int, data: DataDir) -> Plan:
     if demo_port is not None:
         environment["PARLEY_DEMO_URL"] = f"http://127.0.0.1:{demo_port}/v1"
     return Plan(host, port, workers, data, environment, demo_port)
+
+
+def drain_seconds(environment: Mapping[str, str]) -> float:
+    """How long workers have to end their turns. Raises CliError where that is no time."""
+    given = environment.get("PARLEY_DRAIN_SECONDS") or str(DRAIN_SECONDS)
+    with suppress(ValueError):
+        if (seconds := float(given)) >= 0:
+            return seconds
+    raise CliError("PARLEY_DRAIN_SECONDS is no number of seconds; write 5, for example")
 
 
 def check_port(host: str, port: int) -> int:

@@ -39,6 +39,8 @@ class TokenUsage(Base):
     day: Mapped[date] = mapped_column(primary_key=True)
     tokens: Mapped[int] = mapped_column(server_default=text("0"))
 
+    __table_args__ = (Index("ix_token_usage_day", "day"),)
+
 
 class BrowserSession(Base):
     """A bearer token exchanged for a cookie. Of the cookie only a hash is known."""

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
-from sqlalchemy import Executable
+from sqlalchemy import Executable, text
 from sqlalchemy.engine import CursorResult, Row
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -24,9 +25,16 @@ AfterCommit = Callable[[], Awaitable[object]]
 
 # Of the connections, for those who only look whether there is news.
 SHARE_OF_VIEWERS = 0.3
+SEARCHES = 2
+"""So many at once, of all owners of the process."""
+SEARCH_SECONDS = 2
+"""No longer than others wait: the next in the line gets its place in time."""
+SHORT = text(f"SET LOCAL statement_timeout = '{SEARCH_SECONDS}s'")
 # SQLSTATE classes that speak of the server or the connection and not of the statement:
 # connection exceptions, lost races, insufficient resources, busy locks, operator intervention.
 UNAVAILABLE_CLASSES = ("08", "40", "53", "55", "57")
+CANCELLED = "57014"
+TOO_LONG = "It took too long"
 
 
 class Transaction:
@@ -72,13 +80,19 @@ class Database:
         connections = settings.database_pool_size + settings.database_max_overflow
         self._places = asyncio.Semaphore(connections)
         self._viewers = asyncio.Semaphore(max(1, int(connections * SHARE_OF_VIEWERS)))
+        self._searches = asyncio.Semaphore(SEARCHES)
+        self._own_search: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def transaction(self, owner: Whose) -> AsyncGenerator[Transaction]:
         """For the rows of one owner; no others can be seen or written. Commits at the end of the
         block, or rolls back if it raises.
         """
-        async with available(), self._place(), begun(self.engine, WRITING, owner) as connection:
+        async with (
+            available(),
+            _place(self._places),
+            begun(self.engine, WRITING, owner) as connection,
+        ):
             tx = Transaction(connection)
             yield tx
         await tx.committed()
@@ -86,7 +100,11 @@ class Database:
     @asynccontextmanager
     async def snapshot(self, owner: Whose) -> AsyncGenerator[Transaction]:
         """A read-only transaction in which every statement sees the same state."""
-        async with available(), self._place(), begun(self.engine, LOOKING, owner) as connection:
+        async with (
+            available(),
+            _place(self._places),
+            begun(self.engine, LOOKING, owner) as connection,
+        ):
             yield Transaction(connection)
 
     @asynccontextmanager
@@ -98,17 +116,28 @@ class Database:
             yield tx
 
     @asynccontextmanager
-    async def _place(self) -> AsyncGenerator[None]:
-        """Connections go to those who asked first: the pool serves newcomers before them."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            await self._places.acquire()
-        try:
-            yield
-        finally:
-            self._places.release()
+    async def search(self, owner: str) -> AsyncGenerator[Transaction]:
+        """A snapshot for what gives Postgres much to do: few at once, and of one owner only one.
+        Further ones wait, but not for long; nor does any statement take long.
+        """
+        own = self._own_search.setdefault(owner, asyncio.Semaphore())
+        async with available(), _place(own), _place(self._searches), self.snapshot(owner) as tx:
+            await tx.execute(SHORT)
+            yield tx
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+@asynccontextmanager
+async def _place(places: asyncio.Semaphore) -> AsyncGenerator[None]:
+    """Connections go to those who asked first: the pool serves newcomers before them."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        await places.acquire()
+    try:
+        yield
+    finally:
+        places.release()
 
 
 @asynccontextmanager
@@ -121,15 +150,18 @@ async def available() -> AsyncGenerator[None]:
         raise Unavailable() from error
     except DBAPIError as error:
         if error.connection_invalidated or _is_absence(error):
-            raise Unavailable() from error
+            raise Unavailable(TOO_LONG if _state(error) == CANCELLED else "") from error
         raise
 
 
 def _is_absence(error: DBAPIError) -> bool:
     """Whether it speaks of the server or the connection and not of the statement."""
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    if state:
+    if state := _state(error):
         return state.startswith(UNAVAILABLE_CLASSES)
     # The driver's own: a connection that is closed under a statement, unless it is a value that
     # it can't send.
     return not isinstance(error.orig.__cause__ if error.orig else None, ValueError)
+
+
+def _state(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")

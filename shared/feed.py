@@ -139,11 +139,13 @@ class Feed(Publisher):
             return None
 
     async def listen(self) -> None:
-        """Runs until cancelled; reconnects for ever; a silent connection is pinged, then left."""
+        """Runs until cancelled; reconnects for ever, whatever redis-py raises; a silent connection
+        is pinged, then left.
+        """
         while True:
             try:
                 await self._listen_once()
-            except REDIS_ERRORS as error:
+            except Exception as error:
                 log.warning("feed_lost", error=type(error).__name__)
             finally:
                 self.healthy = False

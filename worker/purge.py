@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
@@ -21,22 +22,40 @@ STEPS = 200
 
 async def purge(db: Database, feed: Feed, settings: Settings) -> None:
     """One conversation after the other, each step a transaction of its own that waits for nobody;
-    a step that is lost on the way is taken again in the next round.
+    a step that is lost on the way is taken again in the next round. A conversation that can't be
+    deleted is passed over for the rest of the round, at most as many as there are steps.
     """
     retention = timedelta(days=settings.parley_retention_days)
+    failed: set[UUID] = set()
     purged = 0
     for _ in range(STEPS):
-        async with db.transaction(EVERYONE) as tx:
-            conversation_id = await next_to_purge(tx, retention=retention)
+        conversation_id: UUID | None = None
+        try:
+            async with db.transaction(EVERYONE) as tx:
+                conversation_id = await next_to_purge(tx, retention=retention, but=failed)
+                if conversation_id is None:
+                    break
+                _, whole = await delete_some(tx, conversation_id, keep_keys=True)
+        except Exception as error:
             if conversation_id is None:
-                break
-            _, whole = await delete_some(tx, conversation_id, keep_keys=True)
+                raise
+            failed.add(conversation_id)
+            log.warning(
+                "conversation_not_purged",
+                conversation_id=str(conversation_id),
+                error=type(error).__name__,
+            )
+            continue
         if whole:
             purged += 1
-            try:
-                await feed.forget_text(conversation_id)
-            except REDIS_ERRORS as error:
-                # Its text expires by itself.
-                log.warning("purge_failed_in_redis", error=type(error).__name__)
+            await forget_text(feed, conversation_id)
     if purged:
         log.info("conversations_purged", count=purged)
+
+
+async def forget_text(feed: Feed, conversation_id: UUID) -> None:
+    try:
+        await feed.forget_text(conversation_id)
+    except REDIS_ERRORS as error:
+        # It expires by itself.
+        log.warning("purge_failed_in_redis", error=type(error).__name__)

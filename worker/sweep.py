@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
 
 from shared.connection import EVERYONE
-from shared.db import Database
+from shared.db import Database, Transaction
 from shared.feed import Feed
+from shared.redis import end
 from shared.settings import Settings
 from shared.store.browser_sessions import forget_ended_sessions
 from shared.store.claims import give_back
@@ -29,7 +31,9 @@ log = structlog.get_logger()
 
 HEARTBEATS_PER_LEASE = 3
 AWAY_SECONDS = 0.5
-ROUNDS_BETWEEN_TIDYING = 60
+TIDY_SECONDS = 60.0
+FORGET = (forget_dead, forget_old, forget_ended_sessions, forget_old_tickets, forget_old_usage)
+"""What nobody will ask for again."""
 
 
 async def renew(db: Database, settings: Settings, turns: Turns) -> None:
@@ -70,11 +74,10 @@ class Sweep:
         self._settings = settings
         self._turns = turns
         self._tasks: set[asyncio.Task[None]] = set()
-        self._purging: asyncio.Task[None] | None = None
-        self._rounds = 0
 
     async def run(self) -> None:
         """Until cancelled; the turns it began go on, see `tasks`."""
+        tidying = asyncio.create_task(self._tidy_now_and_then())
         try:
             while True:
                 # Jittered downwards, so that the setting is the longest anybody waits.
@@ -84,17 +87,13 @@ class Sweep:
                 except Exception as error:
                     log.warning("sweep_failed", error=type(error).__name__)
         finally:
-            if self._purging is not None:
-                self._purging.cancel()
+            await end(tidying)
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
         return set(self._tasks)
 
     async def _once(self) -> None:
-        if self._rounds % ROUNDS_BETWEEN_TIDYING == 0:
-            await self._tidy()
-        self._rounds += 1
         async with self._db.transaction(EVERYONE) as tx:
             found = await conversations_to_run(
                 tx,
@@ -107,19 +106,22 @@ class Sweep:
             self._tasks.add(task)
             task.add_done_callback(self._done)
 
-    async def _tidy(self) -> None:
-        """Forgets what nobody will ask for again."""
-        async with self._db.transaction(EVERYONE) as tx:
-            await forget_dead(tx)
-        async with self._db.transaction(EVERYONE) as tx:
-            await forget_old(tx)
-        async with self._db.transaction(EVERYONE) as tx:
-            await forget_ended_sessions(tx)
-            await forget_old_tickets(tx)
-            await forget_old_usage(tx)
-        if self._purging is None or self._purging.done():
-            # Beside the rounds: turns left over must not wait for it.
-            self._purging = asyncio.create_task(self._purge())
+    async def _tidy_now_and_then(self) -> None:
+        """At once and then every minute or sooner, until cancelled. Beside the rounds: turns left
+        over must not wait for it.
+        """
+        while True:
+            for forget in FORGET:
+                await self._tidy(forget)
+            await self._purge()
+            await asyncio.sleep(TIDY_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _tidy(self, forget: Callable[[Transaction], Awaitable[None]]) -> None:
+        try:
+            async with self._db.transaction(EVERYONE) as tx:
+                await forget(tx)
+        except Exception as error:
+            log.warning("tidying_failed", what=forget.__name__, error=type(error).__name__)
 
     async def _purge(self) -> None:
         try:

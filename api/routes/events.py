@@ -16,7 +16,14 @@ from api.limits import OPENS_STREAM
 from api.openapi import BEARER, COOKIE, EVENT_STREAM, TICKET, described, problems
 from api.samples import EVENTS
 from api.stream import event_stream
-from shared.errors import CursorAhead, InvalidCursor, InvalidRequest, NotFound, TooManyStreams
+from shared.errors import (
+    CursorAhead,
+    InvalidCursor,
+    InvalidRequest,
+    NotFound,
+    TooManyStreams,
+    Unauthorized,
+)
 from shared.store.conversations import last_seq
 
 PING_SECONDS = 15
@@ -65,6 +72,8 @@ async def follow(
     since: Since = None,
     ticket: Ticket = None,  # noqa: ARG001 - the guard has used it up
 ) -> EventSourceResponse:
+    if principal.expired:
+        raise Unauthorized
     given = last_event_id if last_event_id is not None else since
     async with db.snapshot(principal.owner) as tx:
         last = await last_seq(tx, conversation_id, owner=principal.owner)

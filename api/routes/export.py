@@ -8,13 +8,20 @@ from litestar import Router, get
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
+from api import markdown
 from api.deps import ConversationId, Db, Owned
 from api.export import Exporter, file_name
-from api.openapi import described, problems
+from api.openapi import also_as_text, described, problems
 from api.samples import EXPORT
 from api.wire import Export
 from shared.errors import InvalidRequest, NotFound
 from shared.store.conversations import find_conversation
+
+MARKDOWN = "text/markdown"
+SAMPLE = "".join(
+    [markdown.head(EXPORT.conversation, EXPORT.exported_at)]
+    + [markdown.of_message(message) for message in EXPORT.messages]
+)
 
 Format = Annotated[
     Literal["json", "markdown"],
@@ -26,9 +33,10 @@ Format = Annotated[
     "/",
     summary="Export a conversation",
     description="The whole history as a file: conversation, messages, turns and feedback as JSON, "
-    "or (`text/markdown`) what was said as it was said, with the tool calls in fenced blocks. It "
+    "or (`text/markdown`) what was said as quotations, with the tool calls in fenced blocks. It "
     "is what was there when it began; if the conversation is deleted meanwhile, it breaks off.",
     responses=described({200: ("The file.", Export, EXPORT)}) | problems(InvalidRequest, NotFound),
+    operation_class=also_as_text(MARKDOWN, SAMPLE),
 )
 async def export(
     conversation_id: ConversationId,
@@ -42,7 +50,7 @@ async def export(
         raise NotFound
     exporter = Exporter(db, found, owner=principal.owner)
     if format == "markdown":
-        body, media_type, ending = exporter.markdown(), "text/markdown", "md"
+        body, media_type, ending = exporter.markdown(), MARKDOWN, "md"
     else:
         body, media_type, ending = exporter.json(), "application/json", "json"
     headers = {"Content-Disposition": f'attachment; filename="{file_name(found, ending)}"'}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from litestar import Response, Router, delete, get, post
@@ -29,10 +30,9 @@ ENDLESS_FOR = timedelta(hours=12)
     | problems(InvalidRequest),
 )
 async def open_(request: JsonRequest, principal: Owned, db: Db, jar: Jar) -> Response[Session]:
-    now = datetime.now(UTC)
-    expires_at = principal.expires_at or now + ENDLESS_FOR
+    expires_at = principal.expires_at or datetime.now(UTC) + ENDLESS_FOR
     # A cookie must not beget cookies: each would outlive the end of the one before.
-    if principal.access.browser_session is not None or expires_at <= now:
+    if principal.access.browser_session is not None or principal.expired:
         raise Unauthorized
     session_id = new_secret()
     async with db.transaction(principal.owner) as tx:
@@ -70,8 +70,13 @@ async def show(principal: Owned) -> Session:
     | problems(InvalidRequest),
 )
 async def end(request: JsonRequest, principal: Owned, db: Db, jar: Jar) -> Response[None]:
-    """Where a token came too the cookie's session ends all the same, if it is the same owner's."""
-    if (id_hash := jar.read(request)) is not None:
+    """Where a token came too the cookie's session ends all the same, if it is the same owner's.
+    A cookie that is none of ours is cleared as well: no page can do that.
+    """
+    id_hash = None
+    with suppress(Unauthorized):
+        id_hash = jar.read(request)
+    if id_hash is not None:
         async with db.transaction(principal.owner) as tx:
             await end_session(tx, id_hash, owner=principal.owner)
     return Response(None, status_code=204, cookies=[jar.clear(request)])

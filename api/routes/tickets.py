@@ -9,8 +9,7 @@ from api.deps import ConversationId, Db, Owned
 from api.openapi import described, problems
 from api.samples import TICKET
 from api.wire import Ticket
-from shared.errors import InvalidRequest, NotFound
-from shared.store.conversations import last_seq
+from shared.errors import InvalidRequest, NotFound, Unauthorized
 from shared.store.tickets import add_ticket
 
 
@@ -25,10 +24,10 @@ from shared.store.tickets import add_ticket
     | problems(InvalidRequest, NotFound),
 )
 async def take(conversation_id: ConversationId, principal: Owned, db: Db) -> Ticket:
+    if principal.expired:
+        raise Unauthorized
     ticket = new_secret()
     async with db.transaction(principal.owner) as tx:
-        if await last_seq(tx, conversation_id, owner=principal.owner) is None:
-            raise NotFound
         expires_at = await add_ticket(
             tx,
             hash_of(ticket),
@@ -37,6 +36,8 @@ async def take(conversation_id: ConversationId, principal: Owned, db: Db) -> Tic
             access=principal.access,
             access_expires_at=principal.expires_at,
         )
+    if expires_at is None:
+        raise NotFound
     return Ticket(ticket, expires_at)
 
 

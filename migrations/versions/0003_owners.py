@@ -162,6 +162,7 @@ def _create_tables() -> None:
         sa.Column("tokens", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "day", name=op.f("pk_token_usage")),
     )
+    op.create_index("ix_token_usage_day", "token_usage", ["day"])
     op.create_table(
         "browser_sessions",
         sa.Column("id_hash", sa.LargeBinary(), nullable=False),
@@ -230,11 +231,56 @@ def _create_role() -> None:
     )
 
 
+def _end_what_awaits_approval() -> None:
+    """As cancelled: before it there was no such state. Its open calls get a result, so that no
+    history is broken, and every change a number of its own, so that every reader sees it.
+    """
+    op.execute(
+        """
+        WITH asked AS (
+          SELECT t.id FROM turns t
+          WHERE t.status = 'awaiting_approval' OR t.id IN (
+            SELECT m.turn_id FROM messages m WHERE m.status = 'awaiting_approval')
+        ), changed AS (
+          SELECT m.id, m.conversation_id, m.seq, false AS is_turn
+          FROM messages m JOIN asked ON asked.id = m.turn_id
+          WHERE m.status IN ('awaiting_approval', 'running')
+          UNION ALL
+          SELECT t.id, t.conversation_id, t.seq, true FROM turns t JOIN asked ON asked.id = t.id
+        ), numbered AS (
+          SELECT n.id, n.conversation_id, c.last_seq + row_number() OVER (
+            PARTITION BY n.conversation_id ORDER BY n.is_turn, n.seq) AS changed_seq
+          FROM changed n JOIN conversations c ON c.id = n.conversation_id
+        ), closed AS (
+          UPDATE messages m
+          SET status = 'cancelled', changed_seq = n.changed_seq, content = CASE m.status
+            WHEN 'running' THEN '{"error":{"code":"outcome_unknown",'
+              '"message":"The turn ended before the tool''s result."}}'
+            ELSE '{"error":{"code":"not_run",'
+              '"message":"The turn ended before the call was begun."}}' END
+          FROM numbered n WHERE n.id = m.id
+        ), ended AS (
+          UPDATE turns t
+          SET status = 'cancelled', position = NULL, error = NULL, lease_owner = NULL,
+            run_after = NULL, finished_at = clock_timestamp(), changed_seq = n.changed_seq
+          FROM numbered n WHERE n.id = t.id
+        )
+        UPDATE conversations c SET last_seq = n.last_seq
+        FROM (
+          SELECT conversation_id, max(changed_seq) AS last_seq FROM numbered
+          GROUP BY conversation_id
+        ) n
+        WHERE n.conversation_id = c.id
+        """
+    )
+
+
 def downgrade() -> None:
     for table in OWNED:
         op.execute(f"DROP POLICY owner ON {table}")
         op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+    _end_what_awaits_approval()
     for table in ("stream_tickets", "browser_sessions", "token_usage", "approvals", "feedback"):
         op.drop_table(table)
     op.drop_index("ix_turns_user_id_running", "turns")

@@ -24,10 +24,11 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    or_,
     select,
+    tuple_,
     update,
 )
-from sqlalchemy.orm import InstrumentedAttribute
 
 from shared.account_models import BrowserSession, IdempotencyKey, StreamTicket, TokenUsage
 from shared.db import Transaction
@@ -40,6 +41,7 @@ from shared.store.sequence import lock_conversation
 from shared.store.turns import active_turns
 
 MESSAGES_AT_ONCE = 1000
+FORGOTTEN_AT_ONCE = 1000
 LATELY = timedelta(seconds=LIVE_TEXT_TTL_SECONDS)
 USAGE_KEPT_FOR = timedelta(days=40)
 OWNED = (Task, IdempotencyKey, TokenUsage, BrowserSession, StreamTicket)
@@ -50,21 +52,24 @@ Counts = Counter[str]
 
 
 class Stopped(msgspec.Struct, frozen=True):
-    """Of a conversation: the workers that run a turn of it, and whether one was left running by
-    a worker that has lost its lease and may not know yet.
+    """Of a conversation: the workers that run a turn of it, and whether there is one, or was
+    lately, that may still write text because it doesn't know better.
     """
 
     holders: list[UUID] = []
     left: bool = False
 
 
-async def next_to_purge(tx: Transaction, *, retention: timedelta) -> UUID | None:
+async def next_to_purge(
+    tx: Transaction, *, retention: timedelta, but: Collection[UUID] = ()
+) -> UUID | None:
     """The conversation that was deleted first, if that is longer ago; it is locked. One that
-    somebody else purges is passed over.
+    somebody else purges is passed over, and so are those of `but`.
     """
     found: UUID | None = await tx.scalar(
         select(Conversation.id)
         .where(Conversation.deleted_at <= func.clock_timestamp() - retention)
+        .where(Conversation.id.not_in(but))
         .order_by(Conversation.deleted_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -138,47 +143,45 @@ async def _delete(
     gone[table.__tablename__] += result.rowcount
 
 
-async def conversations_of(tx: Transaction, owner: str) -> dict[UUID, str]:
-    """All of them, deleted or not, each with its owner."""
-    return await _conversations(tx, Conversation.user_id, owner)
+async def conversations_of(tx: Transaction, owner: str) -> set[UUID]:
+    """All of them, deleted or not."""
+    return await _conversations(tx, Conversation.user_id == owner)
 
 
-async def conversation_by_id(tx: Transaction, conversation_id: UUID) -> dict[UUID, str]:
+async def conversation_by_id(tx: Transaction, conversation_id: UUID) -> set[UUID]:
     """The same of one conversation, whoever owns it; empty if there is none."""
-    return await _conversations(tx, Conversation.id, conversation_id)
+    return await _conversations(tx, Conversation.id == conversation_id)
 
 
-async def _conversations(
-    tx: Transaction, column: InstrumentedAttribute[Any], value: Any
-) -> dict[UUID, str]:
-    rows = await tx.all(select(Conversation.id, Conversation.user_id).where(column == value))
-    return {row.id: row.user_id for row in rows}
+async def _conversations(tx: Transaction, which: ColumnElement[bool]) -> set[UUID]:
+    return {row.id for row in await tx.all(select(Conversation.id).where(which))}
 
 
 async def stop_turns(tx: Transaction, conversation_id: UUID) -> tuple[list[Change], Stopped]:
     """Cancels what waits or runs in a conversation. A worker that runs a turn ends it itself."""
+    left = await _was_at_work_lately(tx, conversation_id)
     if not await lock_conversation(tx, conversation_id):
-        return [], Stopped(left=await _was_deleted_lately(tx, conversation_id))
+        return [], Stopped(left=left)
     changes: list[Change] = []
     holders: list[UUID] = []
-    left = False
     for turn in reversed(await active_turns(tx, conversation_id)):
         changed, holder = await cancel(tx, turn)
         changes += changed
         if holder is not None:
             holders.append(holder)
-        elif turn.status == "running":
-            left = True
-    return changes, Stopped(holders, left)
+    return changes, Stopped(holders, left or bool(holders))
 
 
-async def _was_deleted_lately(tx: Transaction, conversation_id: UUID) -> bool:
-    """So that a worker may not have heard of it yet."""
-    lately = func.clock_timestamp() - LATELY
-    query = select(Conversation.id).where(
-        Conversation.id == conversation_id, Conversation.deleted_at > lately
+async def _was_at_work_lately(tx: Transaction, conversation_id: UUID) -> bool:
+    """So that a worker, frozen since, may not have heard that its turn has ended, is another's or
+    is deleted.
+    """
+    query = select(Turn.id).where(
+        Turn.conversation_id == conversation_id,
+        Turn.attempt > 0,
+        or_(Turn.finished_at.is_(None), Turn.finished_at > func.clock_timestamp() - LATELY),
     )
-    return await tx.scalar(query) is not None
+    return await tx.scalar(query.limit(1)) is not None
 
 
 async def held_conversations(tx: Transaction, ids: Collection[UUID]) -> set[UUID]:
@@ -196,6 +199,13 @@ async def held_conversations(tx: Transaction, ids: Collection[UUID]) -> set[UUID
 
 
 async def forget_old_usage(tx: Transaction) -> None:
-    """What was used so long ago counts for no limit."""
+    """Deletes what counts for no limit any more, a bounded number, and waits for nobody."""
     oldest = func.date(func.timezone("UTC", func.clock_timestamp()) - USAGE_KEPT_FOR)
-    await tx.execute(delete(TokenUsage).where(TokenUsage.day < oldest))
+    old = (
+        select(TokenUsage.user_id, TokenUsage.day)
+        .where(TokenUsage.day < oldest)
+        .order_by(TokenUsage.day)
+        .limit(FORGOTTEN_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    await tx.execute(delete(TokenUsage).where(tuple_(TokenUsage.user_id, TokenUsage.day).in_(old)))

@@ -12,9 +12,10 @@ import msgspec
 from sqlalchemy import text
 
 from shared.db import Transaction
+from shared.settings import Settings
 
 NOT_OURS = "user_sessions"
-"""Another application's table: it is neither written nor looked into here."""
+"""Another application's table, as it is called where nothing else is said."""
 
 # Longer than a service may take: nobody waits for this, and no index need help.
 PATIENCE = text(
@@ -26,17 +27,18 @@ PATIENCE = text(
 )
 # Of the catalogue and not of information_schema, which hides what one has no rights on.
 COLUMNS = text(
-    f"""
+    """
     SELECT c.relname AS name, quote_ident(c.relname) AS quoted_table,
       quote_ident(a.attname) AS quoted_column, a.attname = 'user_id' AS owner,
       has_table_privilege(c.oid, 'SELECT') AS readable
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
-      AND NOT a.attisdropped AND c.relname <> '{NOT_OURS}'
+      AND NOT a.attisdropped AND c.relname <> ALL(CAST(:left_out AS text[]))
+      AND current_schema() || '.' || c.relname <> ALL(CAST(:left_out AS text[]))
       AND (a.attname IN ('user_id', 'conversation_id')
         OR c.relname = 'conversations' AND a.attname = 'id')
     ORDER BY c.relname, a.attname
-    """  # noqa: S608 - our own name
+    """
 )
 
 
@@ -55,8 +57,16 @@ async def be_patient(tx: Transaction) -> None:
     await tx.execute(PATIENCE)
 
 
-async def columns_to_search(tx: Transaction) -> list[Column]:
-    return [Column(*row) for row in await tx.all(COLUMNS)]
+def not_ours(settings: Settings) -> tuple[str, ...]:
+    """Another application's tables, with a schema or without: neither written nor looked into."""
+    named = settings.parley_sessions_table or NOT_OURS
+    return tuple(dict.fromkeys((NOT_OURS, named)))
+
+
+async def columns_to_search(
+    tx: Transaction, *, left_out: Collection[str] = (NOT_OURS,)
+) -> list[Column]:
+    return [Column(*row) for row in await tx.all(COLUMNS, {"left_out": list(left_out)})]
 
 
 async def count_left(

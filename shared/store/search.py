@@ -7,6 +7,7 @@ the owner are gone through, and it is said how many they are.
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -18,6 +19,8 @@ from shared.db import Transaction
 
 CONSIDERED = 20_000
 """Older messages of an owner are not found."""
+RANKED = 2_000
+"""Of the messages that match, so many of the newest: to rank them is the dearest part."""
 HEADLINE_CHARS = 20_000
 """The snippet of a longer message is looked for in its beginning."""
 # Private characters of Unicode: taken out of the text before they are put in as marks.
@@ -28,10 +31,12 @@ CUT = f'{MARKED}, MaxWords=30, MinWords=12, ShortWord=0, MaxFragments=2, Fragmen
 WHOLE_CHARS = 150
 """A message that is no longer is its own snippet."""
 
-# Postgres takes each for a "not", and gives up on a few dozen of them within each other.
-_DASHES = re.compile(r"-[\W_]*-")
-_LAST_WORD = re.compile(r"\w+\Z")
-_OPERATOR = re.compile(r'"|(?:\A|\s)-|(?:\A|\s)or(?:\s|\Z)', re.IGNORECASE)
+# Postgres passes over these, and takes each dash behind one for a "not". It gives up on a few dozen
+# within each other: only the one that begins a word is meant so.
+_GAP = r"[\s!&|<()]"
+_LOOSE_DASHES = re.compile(rf"-{{2,}}|-(?={_GAP}|\Z)")
+_LAST_WORD = re.compile(r"\S+\Z")
+_OPERATOR = re.compile(rf'"|(?:\A|{_GAP})-|(?:\A|\s)or(?:\s|\Z)', re.IGNORECASE)
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -52,21 +57,26 @@ class SearchResult(msgspec.Struct, frozen=True):
     snippet: list[Piece]
 
 
+# For a plain join Postgres would sort all messages of the owner; with a LIMIT within it goes along
+# the index from the newest and stops.
 SEARCH = text(
     f"""
     WITH asked AS MATERIALIZED (
       SELECT CASE WHEN :prefix = '' THEN websearch_to_tsquery('simple', :said)
         ELSE websearch_to_tsquery('simple', :said)
           || (websearch_to_tsquery('simple', :head) && to_tsquery('simple', :prefix)) END AS query
+    ), newest AS (
+      SELECT m.id, m.search, c.title
+      FROM messages m, LATERAL (
+        SELECT title FROM conversations
+        WHERE id = m.conversation_id AND user_id = :owner AND deleted_at IS NULL LIMIT 1
+      ) AS c
+      WHERE m.user_id = :owner AND m.search IS NOT NULL AND m.status <> 'withdrawn'
+      ORDER BY m.id DESC LIMIT {CONSIDERED}
+    ), matching AS MATERIALIZED (
+      SELECT newest.* FROM newest, asked WHERE search @@ query ORDER BY id DESC LIMIT {RANKED}
     ), found AS MATERIALIZED (
-      SELECT newest.*, c.title, ts_rank_cd(newest.search, query) AS rank
-      FROM asked, (
-        SELECT id, conversation_id, search FROM messages
-        WHERE user_id = :owner AND search IS NOT NULL AND status <> 'withdrawn'
-        ORDER BY id DESC LIMIT {CONSIDERED}
-      ) AS newest
-      JOIN conversations c ON c.id = newest.conversation_id
-      WHERE c.user_id = :owner AND c.deleted_at IS NULL AND newest.search @@ query
+      SELECT id, title, ts_rank_cd(search, query) AS rank FROM matching, asked
     ), page AS MATERIALIZED (
       SELECT * FROM found
       WHERE CAST(:rank AS real) IS NULL OR (rank, id) < (CAST(:rank AS real), CAST(:id AS uuid))
@@ -92,7 +102,7 @@ async def search_messages(
     """The best first, of equals the newest; from just behind `after`. One more than `limit` if
     there is. Nothing is found by no words at all.
     """
-    said = _DASHES.sub(" ", said)
+    said = _LOOSE_DASHES.sub(" ", said)
     head, prefix = cut_last_word(said)
     rank, message_id = after or (None, None)
     values: dict[str, Any] = {
@@ -126,13 +136,20 @@ def _result(row: Row[Any]) -> SearchResult:
 def cut_last_word(said: str) -> tuple[str, str]:
     """(what stands before it, the last word as a prefix that Postgres can read).
 
-    Whoever still types has not ended the word. Where something is quoted, excluded or an
+    Whoever still types has not ended the word, which reaches back to the last white space: what is
+    one word, as an address is, Postgres knows better. Where something is quoted, excluded or an
     alternative, every word counts as it is: then there is no prefix.
     """
     word = _LAST_WORD.search(said)
-    if word is None or _OPERATOR.search(said):
+    if word is None or not _may_go_on(word[0]) or _OPERATOR.search(said):
         return said, ""
-    return said[: word.start()], f"{word[0]}:*"
+    quoted = word[0].replace("\\", "\\\\").replace("'", "''")
+    return said[: word.start()], f"'{quoted}':*"
+
+
+def _may_go_on(word: str) -> bool:
+    """It ends with a letter, a digit or what combines with one: no sign has ended it."""
+    return word[-1] == "_" or unicodedata.category(word[-1])[0] in "LMN"
 
 
 def pieces(headline: str) -> list[Piece]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import Text
 
 from shared.db import Transaction
@@ -20,7 +21,13 @@ from shared.errors import SettingsError
 from shared.settings import Settings
 
 MAX_NAME_BYTES = 63
+DATA_EXCEPTION = "22"
+"""The class of SQLSTATE."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*", re.ASCII)
+
+
+class UnfitIdError(Exception):
+    """The column can't hold one of the ids: it had another type when that was read from it."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -48,8 +55,13 @@ class SessionTable:
         return Session(session_id, user_id, expires_at)
 
     async def standing(self, tx: Transaction, ids: Collection[str]) -> set[str]:
-        """Those of the sessions that are still there and unexpired."""
-        rows = await tx.all(self.standing_sql, {"ids": list(ids)})
+        """Those of the sessions that are still there and unexpired. Raises UnfitIdError."""
+        try:
+            rows = await tx.all(self.standing_sql, {"ids": list(ids)})
+        except DBAPIError as error:
+            if _speaks_of_a_value(error):
+                raise UnfitIdError from None
+            raise
         found = (tuple[Any, ...](row) for row in rows)
         return {session_id for session_id, given in found if _unexpired(given)}
 
@@ -90,6 +102,10 @@ def session_table(settings: Settings) -> SessionTable | None:
 
 def _is_name(part: str) -> bool:
     return _NAME.fullmatch(part) is not None and len(part) <= MAX_NAME_BYTES
+
+
+def _speaks_of_a_value(error: DBAPIError) -> bool:
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(DATA_EXCEPTION)
 
 
 def _unexpired(given: object) -> datetime | None:

@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, insert, or_, select
 from shared.access import Access
 from shared.account_models import StreamTicket as Row_
 from shared.db import Transaction
+from shared.models import Conversation as ConversationRow
 
 GOOD_FOR = timedelta(seconds=30)
 FORGOTTEN_AT_ONCE = 1000
@@ -32,8 +33,21 @@ async def add_ticket(
     owner: str,
     access: Access,
     access_expires_at: datetime | None,
-) -> datetime:
-    """When the ticket expires. That the conversation is the owner's has been seen before."""
+) -> datetime | None:
+    """When the ticket expires; None if the conversation isn't the owner's. It stays until the
+    transaction ends.
+    """
+    about = (
+        select(ConversationRow.id)
+        .where(
+            ConversationRow.id == conversation_id,
+            ConversationRow.user_id == owner,
+            ConversationRow.deleted_at.is_(None),
+        )
+        .with_for_update(key_share=True, read=True)
+    )
+    if await tx.scalar(about) is None:
+        return None
     expires_at: datetime = await tx.scalar(
         insert(Row_)
         .values(

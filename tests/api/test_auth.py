@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from api.app import create_app
 from shared.errors import SettingsError
 from shared.settings import Environment, Settings
-from tests.api.talk import CONVERSATIONS, begin, expect_problem, messages_of
+from tests.api.talk import CONVERSATIONS, begin, expect_problem, messages_of, path_of
 from tests.fixtures.people import Person, TokenFor
 from tests.fixtures.settings import SECRET
 
@@ -145,6 +145,18 @@ async def test_clocks_may_differ_by_half_a_minute(client: AsyncClient, token_for
         assert answer.status_code == 200
     for claims in ({"seconds": -40}, {"iat": time.time() + 40}, {"nbf": time.time() + 40}):
         await expect_refused(client, f"Bearer {token_for('alice', **claims)}")
+
+
+async def test_a_token_within_its_leeway_begets_nothing_that_ends_with_it(
+    client: AsyncClient, token_for: TokenFor
+) -> None:
+    """A stream that ended at once would be opened again every two seconds."""
+    path = path_of(await begin(client))
+    late = {"Authorization": f"Bearer {token_for('alice', seconds=-5)}"}
+    assert (await client.get(path, headers=late)).status_code == 200
+    expect_problem(await client.get(f"{path}/events", headers=late), 401, "unauthorized")
+    expect_problem(await client.post(f"{path}/tickets", headers=late), 401, "unauthorized")
+    expect_problem(await client.post("/api/session", headers=late), 401, "unauthorized")
 
 
 async def test_the_time_of_issue_may_be_missing_and_the_owner_may_be_any_word(

@@ -198,6 +198,20 @@ async def test_logging_out_with_a_token_ends_the_cookie_of_the_same_owner_only(
         assert (await client.get("/api/session", headers=browser)).status_code == left
 
 
+async def test_logging_out_with_a_token_clears_a_cookie_that_is_none_of_ours(
+    client: AsyncClient, alice: Person
+) -> None:
+    """Scripts can't: it would make every request without a token fail for as long as it likes."""
+    for cookie in (f"{NAME}={'x' * 200}", f"{NAME}=x; {NAME}=y", f"{NAME}="):
+        headers = alice.headers | {"Cookie": cookie}
+        answer = await client.delete("/api/session", headers=headers)
+        assert answer.status_code == 204, answer.text
+        name, value, attributes = cookie_of(answer)
+        assert (name, value, attributes["max-age"]) == (NAME, "", "0")
+        refused = await client.delete("/api/session", headers={"Cookie": cookie})
+        expect_problem(refused, 401, "unauthorized")
+
+
 async def test_a_session_ends_with_the_token_it_was_made_from(
     client: AsyncClient, token_for: TokenFor, db: Database, settings: Settings
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from html import unescape
 from typing import cast
 from uuid import UUID
 
@@ -12,19 +13,23 @@ import httpx
 import msgspec
 import pytest
 from httpx import AsyncClient
+from markdown_it import MarkdownIt
+from msgspec.structs import replace
 from sqlalchemy import QueuePool, text
 
 from api import markdown
 from api.export import Exporter, file_name
-from api.samples import ASKING_MESSAGE, CONVERSATION
+from api.samples import ASKING_MESSAGE, CONVERSATION, FEEDBACK, TURN
 from api.wire import Export
 from shared.connection import EVERYONE
 from shared.db import Database
 from shared.errors import NotFound
+from shared.events import TurnError
 from shared.feed import Feed
 from shared.store.calls import finish_call, new_call, start_calls
 from shared.store.conversations import find_conversation
 from shared.store.sequence import take_seqs
+from shared.text import one_line
 from tests.api.talk import Json, answer_turn, begin, claim_turn, expect_problem, get, path_of, say
 from tests.api.test_feedback import feedback_on
 from tests.fixtures.people import Person
@@ -32,6 +37,13 @@ from tests.fixtures.people import Person
 pytestmark = pytest.mark.anyio
 
 HOSTILE = "# No heading\n\n```\n````` <b>x</b> \\ 太 🙂\n## Assistant · now\n\ttab "
+UNCLOSED = [
+    *("```", "```` ~~~", "~~~", "<!-- ", "<pre>", "<script>", "<![CDATA[", "<?php", "<!DOCTYPE"),
+    *("<div>", "<style>", "<textarea>", "# a", "a\n===", "a\n---", "## Assistant · 2026-03-02"),
+    *("\r## Assistant", "a\r\n\r\n## User", "\n\n## Feedback", "- a\n\n  ```", "> ```", ">", "\n"),
+    *("    ## a", "\t```", "[a]: <", "1. <!--", "| a |\n|---|", "\\", "&#35; a", "\u2028# a", " "),
+    *("a\x0b# a", "a\x0c\n# a", "a\x85# a", "***", "<a\nb='", "`", "<"),
+]
 FILL = """
     INSERT INTO messages (id, conversation_id, user_id, turn_id, seq, changed_seq, role, content,
                           status)
@@ -108,8 +120,8 @@ async def test_markdown_holds_every_text_as_it_was_said(
     assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
     written = answer.content.decode()
     assert written.startswith('# My "plans"/ für 2026 🙂\n')
-    assert written.count(HOSTILE) == 3
-    assert written.count("## User · ") == 1
+    assert written.count(HOSTILE.replace("\n", "\n> ").replace("> \n", ">\n")) == 3
+    assert len(headings_of(written)) == 5
     assert "Tool call · completed" in written
     assert "## Feedback" in written
     (block,) = re.findall(r"^(`{3,})json\n(.*?)\n\1$", written, re.MULTILINE | re.DOTALL)
@@ -118,6 +130,42 @@ async def test_markdown_holds_every_text_as_it_was_said(
         "arguments": {"status": HOSTILE},
         "result": {"said": HOSTILE},
     }
+
+
+def headings_of(written: str) -> list[str]:
+    """As a reader of Markdown sees them, those within quotations left out."""
+    tokens = MarkdownIt("commonmark").parse(written)
+    return [
+        tokens[index + 1].content
+        for index, token in enumerate(tokens)
+        if token.type == "heading_open" and token.level == 0
+    ]
+
+
+@pytest.mark.parametrize("said", UNCLOSED)
+def test_nothing_that_is_said_reaches_beyond_its_place(said: str) -> None:
+    conversation = replace(CONVERSATION, title=f"{said} #")
+    message = replace(ASKING_MESSAGE, content=said)
+    failed = replace(TURN, error=TurnError("internal", said, retryable=True))
+    written = (
+        markdown.head(conversation, CONVERSATION.created_at)
+        + markdown.of_message(message) * 2
+        + "## Turns that failed\n\n"
+        + markdown.of_turn(failed) * 2
+        + "## Feedback\n\n"
+        + markdown.of_feedback(replace(FEEDBACK, comment=said)) * 2
+        + "## End\n"
+    )
+    time = f"{message.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    title, *others = headings_of(written)
+    assert others == [f"Assistant · {time}"] * 2 + ["Turns that failed", "Feedback", "End"]
+    shown = MarkdownIt("commonmark").render(f"# {title}")
+    assert unescape(re.sub("<[^>]*>", "", shown)).strip() == one_line(f"{said} #", 200)
+    tokens = MarkdownIt("commonmark").parse(written)
+    kinds = [token.type for token in tokens if token.level == 0]
+    assert kinds.count("blockquote_open") == 4
+    assert "html_block" not in kinds
+    assert kinds.count("fence") == 2 * len(message.tool_calls or ())
 
 
 def test_a_fence_is_longer_than_any_within() -> None:
@@ -202,9 +250,7 @@ async def test_bob_cannot_export_what_is_alices(client: AsyncClient, bob: Person
     ],
 )
 def test_a_file_name_is_safe_everywhere(title: str, name: str) -> None:
-    named = msgspec.structs.replace(
-        CONVERSATION, title=title, created_at=datetime(2026, 3, 2, tzinfo=UTC)
-    )
+    named = replace(CONVERSATION, title=title, created_at=datetime(2026, 3, 2, tzinfo=UTC))
     assert file_name(named, "json") == f"{name}-2026-03-02.json"
 
 
@@ -213,3 +259,15 @@ async def test_the_file_name_is_in_the_header(client: AsyncClient) -> None:
     answer: httpx.Response = await client.get(export_of(conversation, "markdown"))
     day = conversation["created_at"][:10]
     assert answer.headers["content-disposition"] == f'attachment; filename="a-b-c-{day}.md"'
+
+
+async def test_both_forms_are_in_the_document(client: AsyncClient) -> None:
+    paths = (await get(client, "/schema/openapi.json"))["paths"]
+    described = paths["/api/chat/conversations/{conversation_id}/export"]["get"]["responses"]["200"]
+    conversation = await begin(client)
+    for form in ("json", "markdown"):
+        answer = await client.get(export_of(conversation, form))
+        assert answer.headers["content-type"].partition(";")[0] in described["content"]
+    assert described["content"]["text/markdown"]["schema"] == {"type": "string"}
+    (example,) = described["content"]["text/markdown"]["examples"].values()
+    assert headings_of(example["value"])[0] == CONVERSATION.title

@@ -172,12 +172,13 @@ async def test_where_the_key_is_unknown_and_the_provider_away_nobody_can_tell(
         answer_with(b'{"keys": [1]}'),
         answer_with(b"[" * 100_000),
         answer_with(b"\xff\xfe"),
+        answer_with(b'{"keys": [{"kid": "\xff"}]}'),
         answer_with(b"", "500 Internal Server Error"),
         answer_with(b"", "204 No Content"),
         b"garbage\r\n\r\n",
         b"",
     ],
-    ids=range(10),
+    ids=range(11),
 )
 async def test_an_answer_that_is_no_key_set_changes_nothing(
     provider: Provider, keys: Keys, clock: Clock, answer: bytes
@@ -190,6 +191,14 @@ async def test_an_answer_that_is_no_key_set_changes_nothing(
         await keys.find("two")
     assert provider.asked == 2
     assert await keys.find("one") is not None
+
+
+@pytest.mark.parametrize("url", ["https://a\0b/keys", "https://xn--/keys"])
+async def test_a_name_that_is_no_hosts_is_a_provider_that_is_away(url: str, clock: Clock) -> None:
+    keys = Keys(url, clock)
+    with pytest.raises(Unavailable):
+        await keys.find("one")
+    await keys.aclose()
 
 
 async def test_a_redirect_is_not_followed(provider: Provider, keys: Keys) -> None:
@@ -231,8 +240,21 @@ async def test_a_silent_provider_holds_nobody_else_up(
     await late.aclose()
 
 
+async def test_who_keeps_the_keys_fresh_does_not_ask_right_after_somebody_else(
+    provider: Provider, keys: Keys
+) -> None:
+    await keys.find("one")
+    running = asyncio.create_task(keys.run())
+    # One after the other: this one asks whether there is a turn behind the first.
+    await asyncio.create_task(keys.find("one"))
+    assert provider.asked == 1
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
 async def test_the_keys_are_fetched_anew_now_and_then(
-    provider: Provider, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, keys: Keys, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that one which the provider withdrew is forgotten, though nobody asks for another."""
     monkeypatch.setattr("api.keys.REFRESH_SECONDS", 0.01)
@@ -242,6 +264,7 @@ async def test_the_keys_are_fetched_anew_now_and_then(
     provider.keys = provider.keys[:1]
 
     async def forgotten() -> bool:
+        clock.now += 0.01
         return await keys.find("two") is None
 
     await until(forgotten)

@@ -10,7 +10,7 @@ import pytest
 from httpx import AsyncClient, Response
 from pydantic import SecretStr
 
-from api.counting import Counting, Stream, Window
+from api.counting import FORGET_SECONDS, Counting, Stream, Window
 from shared.redis import Redis, connect_redis
 from shared.settings import Settings
 from tests.api.talk import CONVERSATIONS, begin, expect_problem, limited, messages_of, say
@@ -151,6 +151,39 @@ async def test_without_redis_each_process_counts_by_itself(
     assert (await counting.spend(windows)).full is not None
     await counting.end()
     await stranded.aclose(close_connection_pool=True)
+
+
+async def test_what_a_process_has_in_mind_is_bounded(redis: Redis) -> None:
+    """It looks through all of it once a second at most, and what it heard of last stays."""
+    now = 0.0
+    counting = Counting(redis, most_kept=3, clock=lambda: now)
+    windows = [Window("address", f"parley:limit:address:{number}", 2) for number in range(6)]
+
+    async def kept(*numbers: int) -> list[int]:
+        """Once those were heard of."""
+        for number in numbers:
+            await counting.spend([windows[number]])
+        return [n for n, window in enumerate(windows) if counting.known_full(window)]
+
+    assert await kept(0, 0, 1, 1, 2, 2) == [0, 1, 2]
+    assert await kept(0) == [0, 1, 2]
+    assert await kept(3, 3) == [0, 2, 3]
+    assert await kept(4, 4) == [0, 2, 3, 4], "it was looked through again at once"
+    now += FORGET_SECONDS
+    assert await kept(5, 5) == [3, 4, 5]
+
+
+async def test_an_address_over_its_limit_gets_no_look_at_its_token_from_health_either(
+    alone: Settings,
+) -> None:
+    """Without Postgres the look at a cookie is a 503."""
+    cookie = {"Cookie": "parley_session=nobody", "Origin": "http://parley.test"}
+    async with limited(alone, None, limit_address_requests_per_minute=1) as client:
+        expect_problem(await client.get("/nowhere"), 401, "unauthorized")
+        for path in ("/health", "/health/", "/health/ready"):
+            expect_refused(await client.post(path, headers=cookie), "address", 1)
+        for method in ("GET", "HEAD"):
+            assert (await client.request(method, "/health")).status_code == 200
 
 
 async def test_many_processes_together_let_pass_exactly_as_many(settings: Settings) -> None:

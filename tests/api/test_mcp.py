@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import reduce
 from typing import Any, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -20,6 +21,7 @@ from shared.db import Database
 from shared.settings import Settings
 from shared.store.tasks import list_tasks
 from tests.api.talk import expect_problem, get
+from tests.api.test_fuzz_schema import expect_described
 from tests.fixtures.http import speaking
 from tests.fixtures.people import Person
 
@@ -29,6 +31,13 @@ URL = "http://parley.test/mcp"
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 ACCEPT = {"Accept": "application/json, text/event-stream"}
 NAMES = ["create_task", "list_tasks", "update_task", "complete_task", "delete_task"]
+VERSION = "2026-07-28"
+META = {
+    "io.modelcontextprotocol/protocolVersion": VERSION,
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "somebody's agent", "version": "1"},
+}
+DEEP: list[Any] = reduce(lambda inner, _: [inner], range(400), list[Any]())
 INITIALIZE = {
     "protocolVersion": "2025-06-18",
     "capabilities": {},
@@ -156,6 +165,7 @@ async def test_a_notification_is_taken_note_of(client: AsyncClient) -> None:
             400,
             "invalid_request",
         ),
+        (b'{"jsonrpc": "2.0", "id": 1.0, "method": "ping"}', {}, 400, "invalid_request"),
         (b"{}", {"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
         (b'{"x": "' + b"x" * 300_000 + b'"}', {}, 413, "body_too_large"),
     ],
@@ -196,6 +206,32 @@ async def test_a_call_that_postgres_cannot_take_is_an_error_without_details(
     assert "tasks" not in str(raised.value)
 
 
+async def test_json_is_json_however_it_is_spelt(client: AsyncClient) -> None:
+    for name in ("application/json", "Application/JSON", "application/json; charset=utf-8"):
+        answer = await client.post("/mcp", json=PING, headers=ACCEPT | {"Content-Type": name})
+        assert (answer.status_code, answer.json()["result"]) == (200, {}), name
+
+
 async def test_it_is_described(client: AsyncClient) -> None:
     document = await get(client, "/schema/openapi.json")
     assert set(document["paths"]["/mcp"]) == {"post"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "headers", "status"),
+    [
+        (PING, {"MCP-Protocol-Version": "bogus"}, 400),
+        (PING | {"params": {"deep": DEEP}}, {}, 400),
+        (PING | {"jsonrpc": "1.0"}, {}, 400),
+        (PING | {"params": {"_meta": META}}, {"MCP-Protocol-Version": VERSION}, 404),
+        (PING, {"Accept": "text/html"}, 406),
+    ],
+)
+async def test_what_the_protocol_refuses_is_described_too(
+    client: AsyncClient, asked: dict[str, Any], headers: dict[str, str], status: int
+) -> None:
+    headers = ACCEPT | {"Mcp-Method": "ping"} | headers
+    answer = await client.post("/mcp", json=asked, headers=headers)
+    assert answer.status_code == status, answer.text
+    document = await get(client, "/schema/openapi.json")
+    expect_described(answer, document["paths"]["/mcp"]["post"], document["components"])

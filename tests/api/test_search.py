@@ -11,7 +11,7 @@ from sqlalchemy import text
 from shared.connection import EVERYONE
 from shared.db import Database
 from shared.feed import Feed
-from shared.store.search import CONSIDERED, MARK, UNMARK
+from shared.store.search import CONSIDERED, MARK, RANKED, UNMARK
 from tests.api.talk import (
     Json,
     answer_turn,
@@ -41,6 +41,7 @@ HOSTILE = [
     *("a\\", "a' | b", "a:b:c", "<b>", "\u202e", "🙂", "a🙂", "ß", "İ", "\ue000", "e-mai"),
     *("foo@bar.co", "http://x.y/z", "1.5", "a_b", "_", "x" * 200, "a " * 100, "-" * 200),
     *("- " * 100, "-'" * 100, '-"' * 100, "-a " * 60, "a--b", "-(" * 100),
+    *("- - - - a", "---a", '-"-"', "-<" * 100, "-😀 " * 60, "\u0301" * 100, "'a\\", "नमस्त"),
     *('"a' + " b" * 98, "\n", "\t", " ", "$1", ":q", "%s", "{}", "\x01", "\x7f", "a\ufeff"),
 ]
 
@@ -114,12 +115,26 @@ async def test_the_last_word_may_be_the_beginning_of_one(client: AsyncClient) ->
     assert await found(client, "pla ") == []
 
 
+async def test_the_beginning_of_a_word_is_one_in_any_script_and_of_addresses(
+    client: AsyncClient,
+) -> None:
+    contents = ["नमस्ते", "می‌خواهم", "b.example.com", "foo@bar.com", "e-mails", "o'brien", "a/bcd"]
+    await tell(client, *contents)
+    beginnings = ["नमस्त", "می‌خو", "b.example.co", "foo@bar.co", "e-mai", "o'bri", "a/bc"]
+    for content, beginning in zip(contents, beginnings, strict=True):
+        assert await found(client, beginning) == [content]
+
+
 async def test_phrases_alternatives_and_exclusions(client: AsyncClient) -> None:
     await tell(client, "red green", "green red", "blue")
     assert await found(client, '"red green"') == ["red green"]
     assert set(await found(client, "blue or red")) == {"red green", "green red", "blue"}
     assert await found(client, 'red -"red green"') == ["green red"]
     assert await found(client, "-green") == ["blue"]
+    for excluding in ("red -😀 -green", "red - -green", 'red -"x" -"green"', "red -(-green"):
+        assert await found(client, excluding) == [], excluding
+    for naming in ("--green", "red --green", "red-- green", "red - green"):
+        assert set(await found(client, naming)) == {"red green", "green red"}, naming
 
 
 async def test_pages_are_whole_and_without_doubles(client: AsyncClient) -> None:
@@ -164,7 +179,7 @@ async def test_whatever_is_typed_is_words_and_never_an_error(client: AsyncClient
     for q in HOSTILE:
         answer = await client.get(SEARCH, params={"q": q})
         assert answer.status_code == 200, q
-        without = q in {"-or", "-a " * 60}
+        without = q in {"-or", "-a " * 60, "-😀 " * 60}
         assert len(answer.json()["results"]) == (1 if without else 0), q
 
 
@@ -215,3 +230,30 @@ async def test_only_so_many_of_the_newest_messages_are_looked_through(
             asked = {"conversation": conversation, "first": first, "last": last}
             await tx.execute(text(FILL), asked)
         assert await found(client, "needle") == expected
+
+
+async def test_what_was_deleted_takes_no_place_among_those_that_are_looked_through(
+    client: AsyncClient, db: Database
+) -> None:
+    await tell(client, "needle of old")
+    gone = await begin(client)
+    async with db.transaction(EVERYONE) as tx:
+        asked = {"conversation": gone["id"], "first": 100, "last": 99 + CONSIDERED}
+        await tx.execute(text(FILL), asked)
+    assert await found(client, "needle") == []
+    assert (await client.delete(path_of(gone))).status_code == 204
+    assert await found(client, "needle") == ["needle of old"]
+
+
+async def test_of_very_many_matches_the_newest_are_ranked(
+    client: AsyncClient, db: Database
+) -> None:
+    conversation = (await tell(client, "filler filler of old"))["id"]
+    for first, last, best in (
+        (100, 98 + RANKED, "filler filler of old"),
+        (99 + RANKED, 99 + RANKED, "filler"),
+    ):
+        async with db.transaction(EVERYONE) as tx:
+            asked = {"conversation": conversation, "first": first, "last": last}
+            await tx.execute(text(FILL), asked)
+        assert await found(client, "filler", limit=1) == [best]

@@ -13,18 +13,22 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from api.app import create_app
+from api.standing import Standing
+from shared.access import Access
 from shared.connection import LOGIN
 from shared.db import Database
 from shared.errors import SettingsError
 from shared.settings import Settings
 from shared.store.sessions import session_table
 from tests.api.talk import begin, expect_problem, path_of
+from tests.api.test_cookies import log_in
 from tests.fixtures.http import speaking
 from tests.fixtures.sessions import TABLE, Sessions
 from tests.fixtures.settings import SERVICE_TOKEN as SERVICE
 
 pytestmark = pytest.mark.anyio
 
+SOME_ID = "019caf3e-2f40-7a51-8c1d-0b6f5e2d9a1"
 WITH_SESSIONS = {"parley_sessions_table": TABLE}
 WITH_SERVICE = {"service_auth_token": SecretStr(SERVICE)}
 
@@ -185,6 +189,29 @@ async def test_sessions_are_looked_after_by_the_index_of_their_id(
         query = text(f"EXPLAIN {table.standing_sql}")
         plan = [row[0] for row in await tx.all(query.bindparams(ids=[first]))]
     assert any("Index Cond" in line for line in plan), plan
+
+
+@pytest.mark.parametrize("kind", ["uuid", "bigint", "varchar(3)"])
+async def test_an_id_that_its_column_can_not_hold_any_more_is_no_session(
+    client: AsyncClient, db: Database, settings: Settings, kind: str
+) -> None:
+    """Nor does it spoil the look at the others', which are asked for together."""
+    sessions = Sessions(db)
+    await sessions.create()
+    await sessions.add("token", session="a text")
+    browser = await log_in(client, bearer("token"))
+    await sessions.run("DROP TABLE user_sessions")
+    await sessions.create(id_type=kind)
+    await db.engine.dispose()
+    expect_problem(await client.get("/api/session", headers=browser), 401, "unauthorized")
+    ids: list[Any] = {"uuid": [f"{SOME_ID}{n}" for n in range(4)], "bigint": [1, 2, 3, 4]}.get(
+        kind, ["a", "b", "c", "d"]
+    )
+    for number, session in enumerate(ids):
+        await sessions.add(f"t{number}", session=session)
+    standing = Standing(db, session_table(settings.model_copy(update=WITH_SESSIONS)))
+    ended = [Access("a text"), Access("also one")]
+    assert await standing.lost([*ended, *(Access(str(found)) for found in ids)]) == {*ended}
 
 
 @pytest.mark.parametrize(

@@ -245,8 +245,7 @@ async def test_a_stream_is_told_of_the_shutdown_and_ends(start_service: StartSer
 
 async def test_a_stream_ends_with_its_token(service: Service) -> None:
     conversation_id = await service.conversation()
-    # Thirty seconds of leeway are given to a token that has run out.
-    token = make_token(service.api.settings, service.person.owner, seconds=-20)
+    token = make_token(service.api.settings, service.person.owner, seconds=3)
     headers = {"Authorization": f"Bearer {token}"}
     reader = Reader()
     await listen(service.url, conversation_id, headers, reader=reader, until=closed)

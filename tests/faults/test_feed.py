@@ -7,9 +7,12 @@ import os
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from redis.asyncio.client import PubSub
+from structlog.testing import capture_logs
 
 from cli.embedded import Service as Server
 from shared.connection import EVERYONE
@@ -57,6 +60,33 @@ async def test_what_redis_does_not_take_our_own_viewers_hear_of(
         with pytest.raises(REDIS_ERRORS):
             await lonely_feed.changes(conversation_id, [])
         assert await viewer.wait(1) == [MISSED]
+
+
+async def test_whatever_the_client_of_redis_raises_the_feed_is_heard_again(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stumbles over connections that are closed under it, and not only with its own errors."""
+    await until(lambda: feed.healthy)
+    read: Any = PubSub.get_message
+    stumbled: list[str] = []
+
+    async def stumble(self: PubSub, *args: Any, **named: Any) -> Any:
+        if not stumbled:
+            stumbled.append("once")
+            raise AttributeError("'NoneType' object has no attribute 'read_response'")
+        return await read(self, *args, **named)
+
+    conversation_id = new_id()
+    with capture_logs() as lines:
+        monkeypatch.setattr(PubSub, "get_message", stumble)
+        async with feed.subscribe(conversation_id) as viewer:
+            await until(lambda: stumbled and not feed.healthy)
+            await until(lambda: feed.healthy)
+            await viewer.wait(0)
+            await feed.changes(conversation_id, [])
+            assert await viewer.wait(5)
+    lost = [line for line in lines if line["event"] == "feed_lost"]
+    assert [line["error"] for line in lost] == ["AttributeError"]
 
 
 async def test_a_viewer_whom_redis_can_not_tell_the_text_waits_for_it(

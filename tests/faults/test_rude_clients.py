@@ -13,24 +13,32 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
 
 import asyncpg
+import httpx
 import psutil
 import pytest
 
+from api.app import create_app
+from api.main import serving
 from shared.feed import MAX_BACKLOG, Feed
 from shared.publisher import Changes
-from tests.api.talk import messages_of, path_of
+from shared.settings import Settings
+from tests.api.talk import begin, get, messages_of, path_of, say
 from tests.faults.rude import get_request, request
 from tests.fixtures.following import answered, view
-from tests.fixtures.processes import Process
+from tests.fixtures.people import Person
+from tests.fixtures.processes import Process, StartOne, free_port
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.turns import Desk
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import DEADLINE_SECONDS, until
 
 pytestmark = pytest.mark.anyio
 
 MB = 1024 * 1024
 STALLED, MESSAGES, CHARS = 20, 3000, 10_000
 """Six hundred megabytes that nobody reads."""
+SHORT_SECONDS = 1.0
+SOON_SECONDS = 4.0
+"""Less than what ends a connection between two requests."""
 
 
 def stall(api: Process, asked: bytes) -> socket.socket:
@@ -162,3 +170,123 @@ async def test_a_crowd_that_hangs_up_at_once_leaves_whole_turns(service: Service
     contents = await until(settled, seconds=30)
     asked = [text.removeprefix("say ") for text in contents if text.startswith("say ")]
     assert asked == [text for text in contents if not text.startswith("say ")]
+
+
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_error_of_ours(
+    api_process: StartOne, alice: Person
+) -> None:
+    api = await api_process()
+    whole = request("POST", "/api/chat", alice.headers, b'{"message": "say never"}')
+    async with asking(api, whole[:-5]):
+        pass
+
+    def told() -> list[int]:
+        lines = [json.loads(line) for line in api.log.read_text().splitlines()]
+        return [line["status"] for line in lines if line.get("route") == "/api/chat"]
+
+    assert await until(told) == [400]
+    assert "request_error" not in api.log.read_text()
+
+
+@asynccontextmanager
+async def impatient(settings: Settings) -> AsyncGenerator[Settings]:
+    """An API that serves as ours does, but doesn't listen for so long."""
+    settings = settings.model_copy(update={"parley_port": free_port()})
+    server = serving(create_app(settings), settings, asking_seconds=SHORT_SECONDS)
+    running = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    yield settings
+    server.should_exit = True
+    await running
+
+
+class Line:
+    """A connection, on which something has been sent."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, more: bytes) -> None:
+        self._writer.write(more)
+
+    async def hear(self, word: bytes) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await self._reader.readuntil(word)
+
+    def cut(self) -> bool:
+        return self._reader.at_eof() or self._writer.is_closing()
+
+    async def cut_soon(self) -> bool:
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(SOON_SECONDS):
+                await self._reader.read()
+        return self.cut()
+
+    async def hang_up(self) -> None:
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+@asynccontextmanager
+async def lines_to(api: Settings, *sent: bytes) -> AsyncGenerator[list[Line]]:
+    lines: list[Line] = []
+    for asked in sent:
+        line = Line(*await asyncio.open_connection(api.parley_host, api.parley_port))
+        lines.append(line)
+        line.send(asked)
+    yield lines
+    for line in lines:
+        await line.hang_up()
+
+
+async def test_who_does_not_end_what_they_ask_is_cut_off(settings: Settings, alice: Person) -> None:
+    """Also who has had an answer, and who is never silent."""
+    body = b'{"message": "say never"}'
+    known, unknown = (request("POST", "/api/chat", h, body) for h in (alice.headers, {}))
+    health = get_request("/health", {})
+    sent = [b"", b"\r\n", known[:9], known[:-30], known[:-5], health + known[:-5], unknown[:-5]]
+    sent += [health, unknown[:9]]
+    async with impatient(settings) as api, lines_to(api, *sent) as lines:
+        *silent, answered_early, answered, restless = lines
+        await answered_early.hear(b"401")
+        answered_early.send(body[-5:])
+        await answered.hear(b'"ok"')
+        answered.send(b"\r\n")
+
+        async def dripping() -> bool:
+            restless.send(b"x")
+            return restless.cut()
+
+        cut = [line.cut_soon() for line in (*silent, answered_early, answered)]
+        drip = until(dripping, seconds=SOON_SECONDS)
+        assert await asyncio.gather(*cut, drip) == [True] * len(lines)
+
+
+async def test_a_whole_request_is_not_cut_off_however_long_its_answer_takes(
+    settings: Settings, alice: Person
+) -> None:
+    """Whatever else is sent behind it."""
+    async with impatient(settings) as api, httpx.AsyncClient(headers=alice.headers) as client:
+        client.base_url = f"http://{api.parley_host}:{api.parley_port}"
+        conversation = await begin(client)
+        since = (await get(client, messages_of(conversation)))["next_since"]
+        poll = f"{messages_of(conversation)}?since={since}&wait=30"
+        stream = get_request(f"{path_of(conversation)}/events", alice.headers)
+        behind = request("POST", "/api/chat", alice.headers, b'{"message": "say never"}')
+        sent = [stream, stream + b"\r\n", stream + behind[:9], stream + behind[:-5]]
+        health = get_request("/health", {})
+        async with lines_to(api, *sent, get_request(poll, alice.headers), health) as all_lines:
+            *lines, idle = all_lines
+            for line in lines[:-1]:
+                await line.hear(b": connected")
+            await idle.hear(b'"ok"')
+            for _ in range(2):
+                async with lines_to(api, b"") as (late,):
+                    assert await late.cut_soon()
+            idle.send(health)
+            await idle.hear(b'"ok"')
+            await say(client, conversation, "still there?")
+            for line in lines:
+                await line.hear(b"still there?")

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pytest
 from typing_extensions import override
 
-from api.samples import ASKING_MESSAGE, ASSISTANT_MESSAGE, AWAITING_TURN, TURN
+from api.samples import ASKING_MESSAGE, ASSISTANT_MESSAGE, AWAITING_TURN, CONVERSATION, TURN
 from cli.approval import shown
-from cli.server import TURNS
+from cli.server import CONVERSATIONS, TURNS
 from cli.transcript import ToolEnded, Transcript
 from shared.events import Message, MessageCreated, MessageUpdated, ToolCall, TurnUpdated
 from shared.ids import new_id
-from tests.fixtures.terminal import StartChat, Streaming
+from tests.fixtures.terminal import CANCEL, StartChat, Streaming
 
 CALLS = ASKING_MESSAGE.tool_calls or []
 APPROVALS = f"{TURNS}/{TURN.id}/approvals"
+SAY = f"{CONVERSATIONS}/{CONVERSATION.id}/messages"
+END_OF_INPUT = b"\x04"
 
 
 def tool_message(call: ToolCall, seq: int, **changed: Any) -> Message:
@@ -55,8 +58,9 @@ class Asking(Streaming):
         self.tell("6", MessageCreated(6, tool_message(CALLS[0], 6)))
         self.tell("7", TurnUpdated(7, AWAITING_TURN))
         self.decided.wait()
-        self.tell("8", MessageCreated(8, ASSISTANT_MESSAGE))
-        self.tell("9", TurnUpdated(9, TURN))
+        with suppress(ConnectionError):  # who presses Ctrl-C twice doesn't stay to the end
+            self.tell("8", MessageCreated(8, ASSISTANT_MESSAGE))
+            self.tell("9", TurnUpdated(9, TURN))
 
     @override
     def do_POST(self) -> None:
@@ -77,7 +81,7 @@ def handler() -> type[Asking]:
 
 
 def test_a_call_is_approved_at_the_prompt(chat: StartChat, handler: type[Asking]) -> None:
-    talk = chat("What is on my list today?")
+    talk = chat("What is on my list today?", terminal=True)
     talk.until_told('wants to use list_tasks {"status":"open"}')
     talk.type("perhaps")
     talk.type("y")
@@ -86,12 +90,41 @@ def test_a_call_is_approved_at_the_prompt(chat: StartChat, handler: type[Asking]
     assert talk.output.read_text() == f"{ASSISTANT_MESSAGE.content}\n"
 
 
-def test_with_nobody_to_ask_it_waits_for_another_viewer(
-    chat: StartChat,
-    handler: type[Asking],
+def test_where_lines_are_piped_none_is_taken_for_a_decision(
+    chat: StartChat, handler: type[Asking]
 ) -> None:
-    talk = chat("What is on my list today?")
+    talk = chat()
+    talk.type("What is on my list today?")
+    talk.type("And what tomorrow?")
+    talk.until_told("once somebody approves or denies it")
+    handler.decided.set()
+    talk.until(lambda: handler.posted.count(SAY) == 2)
     talk.typed.close()
+    assert talk.ended() == 0
+    assert handler.bodies == []
+
+
+def test_a_second_ctrl_c_at_the_question_leaves(chat: StartChat, handler: type[Asking]) -> None:
+    handler.deaf = True
+    talk = chat("What is on my list today?", terminal=True)
+    talk.until_told("approve?")
+    talk.press_ctrl_c()
+    talk.until(lambda: CANCEL in handler.posted)
+    assert talk.process.poll() is None
+    talk.press_ctrl_c()
+    assert talk.ended() == 1
+    told = talk.errors.read_text()
+    assert "Left" in told
+    assert "Traceback" not in told
+    assert handler.bodies == []
+
+
+def test_at_the_end_of_the_input_it_waits_for_another_viewer(
+    chat: StartChat, handler: type[Asking]
+) -> None:
+    talk = chat("What is on my list today?", terminal=True)
+    talk.until_told("approve?")
+    talk.typed.write(END_OF_INPUT)
     talk.until_told("Not decided")
     assert talk.process.poll() is None
     handler.decided.set()

@@ -1,19 +1,46 @@
-"""Ctrl-C in `parley chat`."""
+"""Ctrl-C in `parley chat`, and what it says while nothing comes."""
 
 from __future__ import annotations
 
 import threading
+from typing import Any
 
+import msgspec
 import pytest
+from typing_extensions import override
 
-from api.samples import CONVERSATION
+from api.samples import AWAITING_TURN, CONVERSATION, TURN
 from cli.server import CONVERSATIONS
-from tests.fixtures.terminal import CANCEL, SAID, StartChat, Streaming
+from shared.events import Event, Turn, TurnUpdated
+from shared.ids import new_id
+from tests.fixtures.terminal import CANCEL, EVENTS, SAID, StartChat, Streaming
+
+EARLIER = msgspec.structs.replace(AWAITING_TURN, id=new_id())
+
+
+class Behind(Streaming):
+    """The conversation, and what its stream says first, speak of a turn before ours."""
+
+    active_turn: Turn | None = None
+    first: Event | None = None
+
+    @override
+    def answer(self, made: Any) -> None:
+        if made is CONVERSATION:
+            made = msgspec.structs.replace(CONVERSATION, active_turn=self.active_turn)
+        super().answer(made)
+
+    @override
+    def tell(self, cursor: str, event: Event) -> None:
+        if self.path == EVENTS and self.first is not None:
+            super().tell("2", self.first)
+            self.first = None
+        super().tell(cursor, event)
 
 
 @pytest.fixture
-def handler() -> type[Streaming]:
-    return type("Handler", (Streaming,), {"posted": [], "cancelled": threading.Event()})
+def handler() -> type[Behind]:
+    return type("Handler", (Behind,), {"posted": [], "cancelled": threading.Event()})
 
 
 def test_ctrl_c_asks_to_cancel_and_shows_that_it_was(
@@ -73,3 +100,20 @@ def test_at_the_prompt_ctrl_c_and_ctrl_d_leave(chat: StartChat, key: str) -> Non
     told = talk.errors.read_text()
     assert "Traceback" not in told
     assert "Aborted" not in told
+
+
+@pytest.mark.parametrize(
+    ("active_turn", "first"),
+    [(EARLIER, None), (TURN, TurnUpdated(2, EARLIER))],
+    ids=["already", "meanwhile"],
+)
+def test_behind_a_turn_that_awaits_approval_it_says_so(
+    chat: StartChat, handler: type[Behind], active_turn: Turn, first: Event | None
+) -> None:
+    handler.active_turn, handler.first = active_turn, first
+    talk = chat("Hello", "--conversation", str(CONVERSATION.id))
+    talk.until_told(f"somebody must approve or deny what turn {EARLIER.id} asks for")
+    talk.until_shown(SAID)
+    talk.press_ctrl_c()
+    talk.ended()
+    assert talk.errors.read_text().count("somebody must") == 1

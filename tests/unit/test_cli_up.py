@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.data_dir import DataDir
+from cli.errors import CliError
 from cli.main import app
 from cli.plan import MODEL_NAMES, ROOMY, WAYS_IN, make_plan
 from shared.settings import Settings
@@ -56,6 +57,15 @@ def test_a_data_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["up", "--data-dir", str(tmp_path / "file" / "data")])
     assert result.exit_code == 1
     assert "can't be used" in result.stderr
+
+
+@pytest.mark.parametrize("given", ["5s", "-1", "nan"])
+def test_a_drain_that_is_no_time_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("PARLEY_DRAIN_SECONDS", given)
+    with pytest.raises(CliError, match="PARLEY_DRAIN_SECONDS"):
+        make_plan("127.0.0.1", 0, 1, DataDir(tmp_path))
 
 
 def test_without_a_model_the_demo_is_planned(tmp_path: Path) -> None:

@@ -6,24 +6,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
-from typer.testing import CliRunner
+from sqlalchemy.exc import DBAPIError
 
 from cli.erase import Target, erase
-from cli.erase_redis import keys_of_owner, left_in_redis, names_owner
-from cli.main import app
+from cli.erase_redis import keys_of_owner, left_in_redis
 from shared.connection import EVERYONE, LOGIN
 from shared.db import Database
 from shared.publisher import SILENCED, live_key
 from shared.redis import Redis, end
 from shared.settings import Settings
 from shared.store.proof import rows_of
+from shared.store.residue import columns_to_search, not_ours
 from tests.fixtures.belongings import fill, places_of
 from tests.fixtures.interruptions import Rig, let_lease_run_out
 from tests.fixtures.settings import make_settings
@@ -31,7 +30,7 @@ from tests.fixtures.stand_in import StandIn
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
 from worker.steps import Step
-from worker.sweep import heartbeat
+from worker.sweep import heartbeat, renew
 from worker.turn import Turns
 
 pytestmark = pytest.mark.anyio
@@ -143,7 +142,7 @@ async def test_a_worker_that_streams_is_stopped_first_and_writes_nothing_more(
     assert stand_in.answering == 0
     assert not any((await places_of(desk.db, "alice", [conversation_id])).values())
     assert not await left_in_redis(redis, owner="alice", ids=[conversation_id, waiting])
-    assert await redis.get(live_key(conversation_id)) is None
+    assert await redis.get(live_key(conversation_id)) == SILENCED
 
 
 async def test_a_frozen_worker_finds_nothing_to_write_to_when_it_wakes(
@@ -165,6 +164,43 @@ async def test_a_frozen_worker_finds_nothing_to_write_to_when_it_wakes(
     assert await desk.feed.live_text(conversation_id) is None
 
 
+async def test_a_worker_that_freezes_with_its_lease_writes_nothing_back_once_that_has_run_out(
+    desk: Desk, redis: Redis, rigged: Rig
+) -> None:
+    conversation_id = await desk.conversation()
+    worker = await desk.worker()
+    rigged.freeze(Step.MODEL_FIRST_TEXT)
+    await desk.say(conversation_id, "say What must not come back")
+    running = asyncio.create_task(worker.run_all(conversation_id))
+    await rigged.reached.wait()
+    settings = desk.settings.model_copy(update={"parley_lease_seconds": 1.5})
+    await renew(desk.db, settings, worker)
+    receipt = await erase(desk.settings, Target(user="alice"))
+    assert receipt.clean, receipt
+    assert 1 < receipt.seconds < 8, "it waited for the lease to run out"
+    rigged.released.set()
+    await running
+    assert await redis.get(live_key(conversation_id)) == SILENCED
+
+
+async def test_a_frozen_worker_writes_nothing_back_of_a_turn_that_another_has_ended(
+    desk: Desk, redis: Redis, rigged: Rig
+) -> None:
+    conversation_id = await desk.conversation()
+    frozen = await desk.worker()
+    rigged.freeze(Step.MODEL_FIRST_TEXT)
+    turn = await desk.say(conversation_id, "say What must not come back")
+    running = asyncio.create_task(frozen.run_all(conversation_id))
+    await rigged.reached.wait()
+    await let_lease_run_out(desk.db, frozen)
+    await (await desk.worker()).run_all(conversation_id)
+    assert (await desk.turn(turn.id)).status == "completed"
+    assert (await erase(desk.settings, Target(user="alice"))).clean
+    rigged.released.set()
+    await running
+    assert await redis.get(live_key(conversation_id)) == SILENCED
+
+
 async def test_what_is_left_is_told_whatever_table_or_key_it_is_in(
     db: Database, redis: Redis, settings: Settings
 ) -> None:
@@ -184,54 +220,51 @@ async def test_what_is_left_is_told_whatever_table_or_key_it_is_in(
     assert receipt.residue_redis == {"parley:added:later": 1, "parley:notes": 1}
 
 
-async def test_without_redis_the_rows_go_and_the_receipt_says_what_is_not_known(
+async def test_without_redis_no_row_goes_and_the_receipt_says_so(
     db: Database, redis: Redis, settings: Settings, database_url: str
 ) -> None:
-    await fill(db, redis, "alice")
-    receipt = await erase(make_settings(database_url, "redis://127.0.0.1:1"), Target(user="alice"))
+    """They alone tell which keys there are."""
+    conversation_id = await fill(db, redis, "alice")
+    before = await rows(db, "alice")
+    lonely = make_settings(database_url, "redis://127.0.0.1:1")
+    receipt = await erase(lonely, Target(user="alice"))
     assert not receipt.clean
-    assert receipt.problems
-    assert not await rows(db, "alice")
-    assert (await erase(settings, Target(user="alice"))).residue_redis == {}
+    assert receipt.postgres == {}
+    assert any("Nothing was erased" in problem for problem in receipt.problems)
+    assert receipt.residue_postgres["messages"] == 1
+    assert await rows(db, "alice") == before
+    assert (await erase(settings, Target(user="alice"))).clean
+    assert not await left_in_redis(redis, owner="alice", ids=[conversation_id])
 
 
-def test_a_key_belongs_to_the_owner_it_is_named_after_and_to_no_other() -> None:
-    for key in keys_of_owner("alice").values():
-        assert names_owner(key, "alice")
-        assert not names_owner(key, "lice")
-    for key in keys_of_owner("x:alice").values():
-        assert not names_owner(key, "alice")
-    assert names_owner("parley:new:alice", "alice")
-    assert not names_owner("parley:new:malice", "alice")
-
-
-def test_the_command_asks_prints_a_receipt_and_exits_by_it(
-    settings: Settings, database_url: str, redis_url: str
+async def test_an_erasure_that_broke_off_is_simply_run_again(
+    db: Database, redis: Redis, settings: Settings
 ) -> None:
-    async def prepare() -> UUID:
-        from shared.redis import connect_redis
+    conversation_id = await fill(db, redis, "alice")
+    async with db.transaction(LOGIN) as tx:
+        await tx.execute(text("CREATE TABLE in_the_way (task uuid REFERENCES tasks)"))
+        await tx.execute(text("INSERT INTO in_the_way SELECT id FROM tasks"))
+    with pytest.raises(DBAPIError):
+        await erase(settings, Target(user="alice"))
+    assert not (await places_of(db, None, [conversation_id]))["conversations"]
+    async with db.transaction(LOGIN) as tx:
+        await tx.execute(text("DROP TABLE in_the_way"))
+    assert (await erase(settings, Target(user="alice"))).clean
+    assert not await left_in_redis(redis, owner="alice", ids=[conversation_id])
 
-        db, redis = Database(settings), connect_redis(settings)
-        conversation_id = await fill(db, redis, "alice")
-        await redis.aclose(close_connection_pool=True)
-        await db.close()
-        return conversation_id
 
-    conversation_id = asyncio.run(prepare())
-    environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-    run = CliRunner(env=environment).invoke
-    for arguments in ([], ["--user", "a", "--conversation", "b"], ["--conversation", "b"]):
-        assert run(app, ["erase", *arguments, "--yes"]).exit_code == 1
-    refused = run(app, ["erase", "--user", "alice"], input="n\n")
-    assert refused.exit_code == 1
-    done = run(app, ["erase", "--conversation", str(conversation_id), "--yes", "--json"])
-    assert done.exit_code == 0, done.output
-    receipt = json.loads(done.stdout)
-    assert receipt["postgres"]["conversations"] == 1
-    assert receipt["residue_postgres"] == receipt["residue_redis"] == {}
-    assert receipt["not_touched"] == ["user_sessions"]
-    shown = run(app, ["erase", "--user", "alice"], input="y\n")
-    assert shown.exit_code == 0, shown.output
-    assert "Left: 0" in shown.output
-    assert "user_sessions" in shown.output
-    assert "tasks" in shown.output
+async def test_the_table_of_sessions_is_left_alone_whatever_its_name(
+    db: Database, redis: Redis, settings: Settings
+) -> None:
+    async with db.transaction(LOGIN) as tx:
+        await tx.execute(text("CREATE TABLE logins (user_id text)"))
+        await tx.execute(text("INSERT INTO logins VALUES ('alice')"))
+    for name in ("logins", "public.logins"):
+        named = settings.model_copy(update={"parley_sessions_table": name})
+        receipt = await erase(named, Target(user="alice"))
+        assert receipt.clean, receipt
+        assert receipt.not_touched == ("user_sessions", name)
+    elsewhere = settings.model_copy(update={"parley_sessions_table": "elsewhere.logins"})
+    async with db.snapshot(EVERYONE) as tx:
+        columns = await columns_to_search(tx, left_out=not_ours(elsewhere))
+    assert "logins" in {column.name for column in columns}

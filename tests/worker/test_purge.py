@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
-from shared.connection import EVERYONE
+from shared.connection import EVERYONE, LOGIN
 from shared.db import Database
 from shared.feed import Feed
 from shared.publisher import live_key
@@ -113,6 +114,28 @@ async def test_one_that_somebody_holds_is_passed_over_without_waiting(
     assert any((await places_of(db, None, [held])).values())
     await purge(db, feed, settings)
     assert not any((await places_of(db, None, [held])).values())
+
+
+async def test_one_that_can_not_be_deleted_keeps_no_other_waiting(
+    db: Database, redis: Redis, feed: Feed, settings: Settings
+) -> None:
+    stuck, free = await deleted(db, redis, 32 * DAY), await deleted(db, redis, 31 * DAY)
+    async with db.transaction(LOGIN) as tx:
+        await tx.execute(text("CREATE TABLE in_the_way (c uuid REFERENCES conversations)"))
+        await tx.execute(text("INSERT INTO in_the_way VALUES (:id)"), {"id": stuck})
+        await tx.execute(text("GRANT SELECT ON in_the_way TO PUBLIC"))
+    with capture_logs() as logs:
+        await purge(db, feed, settings)
+    assert not any((await places_of(db, None, [free])).values())
+    assert all((await places_of(db, "alice", [stuck])).values())
+    assert [entry for entry in logs if entry["log_level"] == "warning"] == [
+        {
+            "event": "conversation_not_purged",
+            "log_level": "warning",
+            "conversation_id": str(stuck),
+            "error": "IntegrityError",
+        }
+    ]
 
 
 async def test_what_was_used_long_ago_is_forgotten(db: Database) -> None:
