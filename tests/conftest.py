@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,12 @@ pytest_plugins = [
 ]
 
 ROOT = Path(__file__).parent.parent
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 6 * 1024**3
+
+# What tests write is thrown away; a disk would only make them wait, and now and then for long.
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+    tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 
 # Tests start what they need; nothing of the developer's own environment may reach them.
 for name in Settings.model_fields:
