@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import httpx
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from bench.figures import median_and_p99
+from bench.figures import median_and_p99, place_of_a_stack
 from cli.verify.stack import Stack
 from shared.connection import EVERYONE
 from shared.db import Database
@@ -122,9 +121,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=10_000)
     parser.add_argument("--asked", type=int, default=20)
     parser.add_argument("--places", type=int, default=8, help="turns at once, of each worker")
-    with TemporaryDirectory(prefix="parley-bench-") as folder:
-        Path(folder).chmod(0o711)
-        table = asyncio.run(measure(Path(folder) / "stack", **vars(parser.parse_args())))
+    with place_of_a_stack() as place:
+        table = asyncio.run(measure(place, **vars(parser.parse_args())))
     Console(width=120).print(table)
 
 

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from bench.figures import median_and_p99, milliseconds, settings_for
-from cli.embedded import start_postgres
-from migrations.run import upgrade
+from bench.figures import database, median_and_p99, milliseconds, settings_for
 from shared.connection import EVERYONE
 from shared.db import Database
 from shared.feed import Feed
@@ -84,12 +80,8 @@ async def times_of(db: Database, turns: Turns, held: int) -> list[float]:
 
 
 def main() -> None:
-    with (
-        TemporaryDirectory(prefix="parley-bench-") as folder,
-        start_postgres(Path(folder)) as postgres,
-    ):
-        upgrade(postgres.url)
-        table = asyncio.run(measure(postgres.url))
+    with database() as url:
+        table = asyncio.run(measure(url))
     Console(width=100).print(table)
 
 

@@ -12,7 +12,6 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import httpx
 import structlog
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.app import create_app
-from bench.figures import median_and_p99, milliseconds
+from bench.figures import median_and_p99, milliseconds, place_of_a_stack
 from cli.token import make_token
 from cli.verify.stack import Stack
 from shared.settings import Environment, Settings
@@ -125,9 +124,8 @@ def main() -> None:
     asked = parser.parse_args()
     # A line for each request is for whoever reads it.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    with TemporaryDirectory(prefix="parley-bench-") as folder:
-        Path(folder).chmod(0o711)
-        tables = asyncio.run(measure(Path(folder) / "stack", **vars(asked)))
+    with place_of_a_stack() as place:
+        tables = asyncio.run(measure(place, **vars(asked)))
     for table in tables:
         Console(width=120).print(table)
 

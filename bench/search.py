@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from bench.figures import median_and_p99, milliseconds, settings_for
-from cli.embedded import start_postgres
-from migrations.run import upgrade
+from bench.figures import database, median_and_p99, milliseconds, settings_for
 from shared.connection import EVERYONE, LOGIN
 from shared.db import Database
 from shared.store.search import search_messages
@@ -67,19 +63,15 @@ async def times_of(db: Database, said: str) -> list[float]:
     times: list[float] = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        async with db.snapshot("alice") as tx:
+        async with db.search("alice") as tx:
             await search_messages(tx, said, owner="alice", limit=20)
         times.append(time.perf_counter() - began)
     return times
 
 
 def main() -> None:
-    with (
-        TemporaryDirectory(prefix="parley-bench-") as folder,
-        start_postgres(Path(folder)) as postgres,
-    ):
-        upgrade(postgres.url)
-        table = asyncio.run(measure(postgres.url))
+    with database() as url:
+        table = asyncio.run(measure(url))
     Console(width=100).print(table)
 
 

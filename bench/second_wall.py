@@ -11,8 +11,6 @@ import argparse
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
@@ -20,8 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from bench.figures import median_and_p99, milliseconds, settings_for
-from cli.embedded import start_postgres
+from bench.figures import database, median_and_p99, milliseconds, settings_for
 from migrations.run import upgrade
 from shared.connection import LOGIN, Whose
 from shared.db import Database, Transaction
@@ -158,15 +155,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     rounds = parser.parse_args().rounds
-    with (
-        TemporaryDirectory(prefix="parley-bench-") as folder,
-        start_postgres(Path(folder)) as server,
-    ):
-        bare = urlunsplit(urlsplit(server.url)._replace(path="/bare"))
-        asyncio.run(create(server.url))
-        for url in (server.url, bare):
-            upgrade(url)
-        asyncio.run(run({True: server.url, False: bare}, rounds))
+    with database() as walled:
+        bare = urlunsplit(urlsplit(walled)._replace(path="/bare"))
+        asyncio.run(create(walled))
+        upgrade(bare)
+        asyncio.run(run({True: walled, False: bare}, rounds))
 
 
 async def create(url: str) -> None:

@@ -10,8 +10,6 @@ import argparse
 import asyncio
 import json
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -19,9 +17,7 @@ from rich.table import Table
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 
-from bench.figures import median_and_p99, milliseconds, settings_for
-from cli.embedded import start_postgres
-from migrations.run import upgrade
+from bench.figures import database, median_and_p99, milliseconds, settings_for
 from shared.connection import EVERYONE
 from shared.db import Database, Transaction
 from shared.store.waiting import conversations_to_run
@@ -166,12 +162,8 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=20_000)
     parser.add_argument("--active", type=int, default=400)
     asked = parser.parse_args()
-    with (
-        TemporaryDirectory(prefix="parley-bench-") as folder,
-        start_postgres(Path(folder), extra=EXTRA) as postgres,
-    ):
-        upgrade(postgres.url)
-        table = asyncio.run(run(postgres.url, **vars(asked)))
+    with database(*EXTRA) as url:
+        table = asyncio.run(run(url, **vars(asked)))
     Console(width=200).print(table)
 
 

@@ -11,14 +11,13 @@ import argparse
 import asyncio
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.figures import median_and_p99
+from bench.figures import median_and_p99, place_of_a_stack
 from cli.verify.part import Part, until
 from cli.verify.stack import Stack
 
@@ -81,9 +80,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds: int = parser.parse_args().rounds
-    with TemporaryDirectory(prefix="parley-bench-") as folder:
-        Path(folder).chmod(0o711)
-        table = asyncio.run(measure(Path(folder) / "stack", rounds))
+    with place_of_a_stack() as place:
+        table = asyncio.run(measure(place, rounds))
     Console(width=100).print(table)
 
 

@@ -18,6 +18,7 @@ from cli.erase import Target, erase
 from cli.erase_redis import keys_of_owner, left_in_redis
 from shared.connection import EVERYONE, LOGIN
 from shared.db import Database
+from shared.events import Turn
 from shared.publisher import SILENCED, live_key
 from shared.redis import Redis, end
 from shared.settings import Settings
@@ -145,34 +146,35 @@ async def test_a_worker_that_streams_is_stopped_first_and_writes_nothing_more(
     assert await redis.get(live_key(conversation_id)) == SILENCED
 
 
+async def frozen_at_work(desk: Desk, rigged: Rig) -> tuple[Turns, Turn, asyncio.Task[None]]:
+    """A worker that stands still with the first word of a turn in its hand."""
+    worker = await desk.worker()
+    conversation_id = await desk.conversation()
+    rigged.freeze(Step.MODEL_FIRST_TEXT)
+    turn = await desk.say(conversation_id, "say What must not come back")
+    running = asyncio.create_task(worker.run_all(conversation_id))
+    await rigged.reached.wait()
+    return worker, turn, running
+
+
 async def test_a_frozen_worker_finds_nothing_to_write_to_when_it_wakes(
     desk: Desk, redis: Redis, rigged: Rig
 ) -> None:
-    conversation_id = await desk.conversation()
-    worker = await desk.worker()
-    rigged.freeze(Step.MODEL_FIRST_TEXT)
-    await desk.say(conversation_id, "say What must not come back")
-    running = asyncio.create_task(worker.run_all(conversation_id))
-    await rigged.reached.wait()
+    worker, turn, running = await frozen_at_work(desk, rigged)
     await let_lease_run_out(desk.db, worker)
     receipt = await erase(desk.settings, Target(user="alice"))
     assert receipt.clean, receipt
     rigged.released.set()
     await running
-    assert not any((await places_of(desk.db, "alice", [conversation_id])).values())
-    assert await redis.get(live_key(conversation_id)) == SILENCED
-    assert await desk.feed.live_text(conversation_id) is None
+    assert not any((await places_of(desk.db, "alice", [turn.conversation_id])).values())
+    assert await redis.get(live_key(turn.conversation_id)) == SILENCED
+    assert await desk.feed.live_text(turn.conversation_id) is None
 
 
 async def test_a_worker_that_freezes_with_its_lease_writes_nothing_back_once_that_has_run_out(
     desk: Desk, redis: Redis, rigged: Rig
 ) -> None:
-    conversation_id = await desk.conversation()
-    worker = await desk.worker()
-    rigged.freeze(Step.MODEL_FIRST_TEXT)
-    await desk.say(conversation_id, "say What must not come back")
-    running = asyncio.create_task(worker.run_all(conversation_id))
-    await rigged.reached.wait()
+    worker, turn, running = await frozen_at_work(desk, rigged)
     settings = desk.settings.model_copy(update={"parley_lease_seconds": 1.5})
     await renew(desk.db, settings, worker)
     receipt = await erase(desk.settings, Target(user="alice"))
@@ -180,29 +182,24 @@ async def test_a_worker_that_freezes_with_its_lease_writes_nothing_back_once_tha
     assert 1 < receipt.seconds < 8, "it waited for the lease to run out"
     rigged.released.set()
     await running
-    assert await redis.get(live_key(conversation_id)) == SILENCED
+    assert await redis.get(live_key(turn.conversation_id)) == SILENCED
 
 
 async def test_a_frozen_worker_writes_nothing_back_of_a_turn_that_another_has_ended(
     desk: Desk, redis: Redis, rigged: Rig
 ) -> None:
-    conversation_id = await desk.conversation()
-    frozen = await desk.worker()
-    rigged.freeze(Step.MODEL_FIRST_TEXT)
-    turn = await desk.say(conversation_id, "say What must not come back")
-    running = asyncio.create_task(frozen.run_all(conversation_id))
-    await rigged.reached.wait()
+    frozen, turn, running = await frozen_at_work(desk, rigged)
     await let_lease_run_out(desk.db, frozen)
-    await (await desk.worker()).run_all(conversation_id)
+    await (await desk.worker()).run_all(turn.conversation_id)
     assert (await desk.turn(turn.id)).status == "completed"
     assert (await erase(desk.settings, Target(user="alice"))).clean
     rigged.released.set()
     await running
-    assert await redis.get(live_key(conversation_id)) == SILENCED
+    assert await redis.get(live_key(turn.conversation_id)) == SILENCED
 
 
 async def test_what_is_left_is_told_whatever_table_or_key_it_is_in(
-    db: Database, redis: Redis, settings: Settings
+    db: Database, redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with db.transaction(LOGIN) as tx:
         await tx.execute(text("CREATE TABLE added_later (user_id text)"))
@@ -210,11 +207,9 @@ async def test_what_is_left_is_told_whatever_table_or_key_it_is_in(
     await redis.set("parley:added:later:alice", "1")
     conversation_id = await fill(db, redis, "alice")
     await redis.set(f"parley:notes:{conversation_id}", "1")
-    cli_erase = pytest.MonkeyPatch()
-    cli_erase.setattr("cli.erase.CLEAN_SECONDS", 0.0)
-    cli_erase.setattr("cli.erase.STOP_SECONDS", 0.0)
+    monkeypatch.setattr("cli.erase.CLEAN_SECONDS", 0.0)
+    monkeypatch.setattr("cli.erase.STOP_SECONDS", 0.0)
     receipt = await erase(settings, Target(user="alice"))
-    cli_erase.undo()
     assert not receipt.clean
     assert receipt.residue_postgres == {"added_later": 1}
     assert receipt.residue_redis == {"parley:added:later": 1, "parley:notes": 1}
