@@ -101,6 +101,20 @@ async def test_nobody_is_asked_to_approve_what_is_no_object(
     assert elsewhere.called == []
 
 
+@pytest.mark.parametrize("key", ["$unread", "$unr\\u0000ead"])
+async def test_what_a_model_puts_under_our_own_mark_is_not_taken_out_of_it(
+    desk: Desk, meet: Meet, elsewhere: Elsewhere, key: str
+) -> None:
+    """Otherwise other arguments would run than those that are shown and approved."""
+    conversation_id = await desk.conversation()
+    hidden = f'call files__delete {{"{key}": "{{\\"path\\": \\"y\\"}}"}}'
+    turn = await desk.say(conversation_id, hidden)
+    await (await desk.worker(servers=meet())).run_all(conversation_id)
+    assert (await desk.turn(turn.id)).status == "completed"
+    assert code(only_call(await desk.history(conversation_id))) == "tool_error"
+    assert elsewhere.called == []
+
+
 async def test_what_was_no_object_is_none_after_an_interruption(
     desk: Desk, rigged: Rig, meet: Meet, elsewhere: Elsewhere
 ) -> None:

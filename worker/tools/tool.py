@@ -264,16 +264,16 @@ def read_arguments(text: str) -> dict[str, Any]:
         value = msgspec.json.decode(clean or "{}")
     except (msgspec.DecodeError, RecursionError):
         return {UNREAD: clean}
-    return clean_value(value) if isinstance(value, dict) else {UNREAD: clean}
+    found = clean_value(value)
+    # One that has our mark is kept as text too, so that the mark is always ours.
+    return found if isinstance(found, dict) and UNREAD not in found else {UNREAD: clean}
 
 
 def written(arguments: dict[str, Any]) -> bytes:
     """What `read_arguments` read, as JSON, or as the text that was none."""
-    match arguments:
-        case {"$unread": str(text)}:
-            return text.encode()
-        case _:
-            return msgspec.json.encode(arguments)
+    if UNREAD in arguments:
+        return str(arguments[UNREAD]).encode()
+    return msgspec.json.encode(arguments)
 
 
 def clean_value(value: Any) -> Any:
