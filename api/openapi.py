@@ -48,6 +48,9 @@ Described = Mapping[int, tuple[str, Any, Any]]
 Responses = dict[int, ResponseSpec]
 
 
+TEXT = Schema(type=OpenAPIType.STRING)
+
+
 def described(answers: Described, *, media_type: str = "application/json") -> Responses:
     """status: (description, type, example), for the answers that are no problems."""
     return {
@@ -62,22 +65,25 @@ def described(answers: Described, *, media_type: str = "application/json") -> Re
     }
 
 
-def also_as_text(media_type: str, sample: str) -> type[Operation]:
-    """The `operation_class` of a route that answers 200 in two forms: the framework describes one
-    media type a status.
+def also(
+    status: int, media_type: str, sample: object, *, like: int | None = None
+) -> type[Operation]:
+    """The `operation_class` of a route that answers a status in two forms: the framework describes
+    one media type a status. The second is of the same schema as that of the status `like`, or text.
     """
-    as_text = OpenAPIMediaType(
-        schema=Schema(type=OpenAPIType.STRING), examples={"example": _example("example", sample)}
-    )
 
     @dataclass
-    class AlsoAsText(Operation):
+    class Also(Operation):
         def __post_init__(self) -> None:
-            found = (self.responses or {})["200"]
+            answers = self.responses or {}
+            found, other = answers[str(status)], answers[str(like or status)]
             assert isinstance(found, OpenAPIResponse)
-            found.content = {**(found.content or {}), media_type: as_text}
+            assert isinstance(other, OpenAPIResponse)
+            schema = (other.content or {})[media_type].schema if like else TEXT
+            form = OpenAPIMediaType(schema=schema, examples={media_type: _example("also", sample)})
+            found.content = {**(found.content or {}), media_type: form}
 
-    return AlsoAsText
+    return Also
 
 
 def problems(*errors: type[RequestError]) -> Responses:

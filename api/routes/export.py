@@ -11,7 +11,7 @@ from litestar.response import Stream
 from api import markdown
 from api.deps import ConversationId, Db, Owned
 from api.export import Exporter, file_name
-from api.openapi import also_as_text, described, problems
+from api.openapi import also, described, problems
 from api.samples import EXPORT
 from api.wire import Export
 from shared.errors import InvalidRequest, NotFound
@@ -36,7 +36,7 @@ Format = Annotated[
     "or (`text/markdown`) what was said as quotations, with the tool calls in fenced blocks. It "
     "is what was there when it began; if the conversation is deleted meanwhile, it breaks off.",
     responses=described({200: ("The file.", Export, EXPORT)}) | problems(InvalidRequest, NotFound),
-    operation_class=also_as_text(MARKDOWN, SAMPLE),
+    operation_class=also(200, MARKDOWN, SAMPLE),
 )
 async def export(
     conversation_id: ConversationId,

@@ -10,9 +10,9 @@ from litestar import Router, post
 from litestar.types import ASGIApp
 
 from api.deps import Db, Jar, Owned
-from api.openapi import VERSION, body, described, problems
-from api.request import JsonRequest
-from api.rpc import RpcAnswer, RpcOperation, RpcRequest, error
+from api.openapi import VERSION, also, body, described, problems
+from api.request import JSON, JsonRequest
+from api.rpc import RpcAnswer, RpcRequest, error
 from api.samples import RPC_ANSWER, RPC_REQUEST
 from shared.errors import (
     BodyTooLarge,
@@ -22,6 +22,7 @@ from shared.errors import (
     UnsupportedMediaType,
 )
 
+WRONG_VERSION = error(-32022, "Unsupported protocol version", id=1)
 NO_METHOD = error(-32601, "Method not found", id=1)
 NOT_ACCEPTABLE = error(-32600, "Not Acceptable: Client must accept application/json")
 
@@ -52,7 +53,8 @@ NOT_ACCEPTABLE = error(-32600, "Not Acceptable: Client must accept application/j
         }
     )
     | problems(InvalidRequest, BodyTooLarge, UnsupportedMediaType),
-    operation_class=RpcOperation,
+    # Ours is a problem, the SDK's an answer.
+    operation_class=also(400, JSON, WRONG_VERSION, like=200),
 )
 async def mcp(
     request: JsonRequest,
