@@ -70,8 +70,8 @@ class NewDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(max_length=MAX_REASON_CHARS)] = ""
 
     def __post_init__(self) -> None:
-        if not (is_storable(self.reason) and is_storable(self.tool_call_id)):
-            raise ValueError("`reason` must not contain NUL or half of a surrogate pair")
+        _refuse_unstorable("tool_call_id", self.tool_call_id)
+        _refuse_unstorable("reason", self.reason)
 
 
 class NewFeedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
