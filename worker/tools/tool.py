@@ -264,9 +264,11 @@ def read_arguments(text: str) -> dict[str, Any]:
         value = msgspec.json.decode(clean or "{}")
     except (msgspec.DecodeError, RecursionError):
         return {UNREAD: clean}
-    found = clean_value(value)
+    if not isinstance(value, dict):
+        return {UNREAD: clean}
+    found: dict[str, Any] = clean_value(value)
     # One that has our mark is kept as text too, so that the mark is always ours.
-    return found if isinstance(found, dict) and UNREAD not in found else {UNREAD: clean}
+    return {UNREAD: clean} if UNREAD in found else found
 
 
 def written(arguments: dict[str, Any]) -> bytes:
