@@ -40,8 +40,8 @@ mutants: dev
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 lock: venv
-	$(UV) pip compile pyproject.toml --extra embedded --universal --generate-hashes -q -o requirements.lock
-	$(UV) pip compile pyproject.toml --extra embedded --extra dev --universal --generate-hashes -q -o requirements-dev.lock
+	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --universal --generate-hashes -q -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --extra dev --universal --generate-hashes -q -o requirements-dev.lock
 
 # A directory that was moved or copied, or lost its Python, is made anew; one without our mark is completed.
 venv:
