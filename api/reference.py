@@ -165,7 +165,8 @@ def _schema(named: tuple[str, Json]) -> str:
         for key, value in schema.get("properties", {}).items()
     )
     anchor = escape(name, quote=True)
-    return f'<section id="{anchor}"><h3>{escape(name)}</h3><table>{rows}</table></section>'
+    body = f"<table>{rows}</table>" if rows else f"<p>{_type(schema)}</p>"
+    return f'<section id="{anchor}"><h3>{escape(name)}</h3>{body}</section>'
 
 
 def _type(schema: Json) -> str:

@@ -56,6 +56,7 @@ Ticket = Annotated[
     "`turn.updated`, `conversation.updated` and, last, `stream.closing`. The stream covers the "
     "whole conversation, later turns too. It begins after the change named by `Last-Event-ID` or "
     "`since`; where neither is given it tells what happens from now on, and the text in flight. "
+    "The schema `Event` has their fields, with the name in place of the `event:` line. "
     "Ignore names you don't know. Comments keep the connection alive. A client that can't send a "
     "header takes a ticket first and comes with `ticket`; to resume it needs a new one.",
     security=[{BEARER: []}, {COOKIE: []}, {TICKET: []}],

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from anyio import to_thread
 from httpx import AsyncClient
 from jsonschema import Draft202012Validator
 from litestar import Litestar
 
 from api.cookies import NAME
-from api.samples import KEY
+from api.samples import EVENTS, KEY
 from tests.api.talk import CONVERSATIONS, get, messages_of
 from tests.api.test_auth import OPEN, routes
+from tests.fixtures.processes import ROOT
+from tests.fixtures.sse import parse
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +132,31 @@ async def test_what_makes_something_takes_an_idempotency_key(client: AsyncClient
         *(CONVERSATIONS, messages_of("{conversation_id}")),
         *("/api/chat", "/api/v1/{user_id}/chat"),
     }
+
+
+async def test_the_events_of_a_stream_have_schemas_that_fit_them(client: AsyncClient) -> None:
+    document = await get(client, "/schema/openapi.json")
+    validator = Draft202012Validator(
+        {"$ref": "#/components/schemas/Event", "components": document["components"]}
+    )
+    seen: set[str] = set()
+    for event in parse(EVENTS.encode()):
+        validator.validate({"event": event.name} | event.data)  # pyright: ignore[reportUnknownMemberType]
+        seen.add(event.name)
+    unheard = {"event": "message.unheard", "seq": 1}
+    assert not validator.is_valid(unheard)  # pyright: ignore[reportUnknownMemberType]
+    union = document["components"]["schemas"]["Event"]
+    assert len(seen) == 3
+    assert set(union["discriminator"]["mapping"]) > seen
+
+
+async def test_the_document_is_printed_without_a_service(client: AsyncClient) -> None:
+    printed = await to_thread.run_sync(
+        lambda: subprocess.run(
+            [sys.executable, "-m", "api.schema"], capture_output=True, check=True, cwd=ROOT
+        )
+    )
+    assert json.loads(printed.stdout) == await get(client, "/schema/openapi.json")
 
 
 async def test_the_page_needs_nothing_from_elsewhere(client: AsyncClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -33,7 +34,7 @@ def tracked(*patterns: str) -> list[Path]:
 def test_no_file_is_longer_than_a_room() -> None:
     long = {
         path.relative_to(ROOT): lines
-        for path in tracked("*.py")
+        for path in tracked("*.py", "*.ts", "*.tsx", "*.css", "*.sh")
         if (lines := len(path.read_text().splitlines())) > MAX_LINES
     }
     assert not long
@@ -66,11 +67,18 @@ def test_the_schema_revision_is_the_newest_migration() -> None:
     assert newest_revision() == SCHEMA_REVISION
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-node.lock"])
 def test_a_lock_file_has_hashes_and_names_no_host(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "--hash=sha256:" in text
     assert not re.search(r"(https?|file)://|--(extra-)?index-url|--find-links", text)
+
+
+def test_the_lock_of_the_page_has_hashes_and_names_no_registry() -> None:
+    text = (ROOT / "web/package-lock.json").read_text()
+    packages = {name: found for name, found in json.loads(text)["packages"].items() if name}
+    assert all("integrity" in found for found in packages.values())
+    assert '"resolved"' not in text
 
 
 def test_every_setting_is_in_the_example_and_nothing_else() -> None:
