@@ -29,6 +29,7 @@ pytest_plugins = [
     "tests.fixtures.elsewhere",
     "tests.fixtures.office",
     "tests.fixtures.terminal",
+    "tests.fixtures.browser",
 ]
 
 ROOT = Path(__file__).parent.parent
