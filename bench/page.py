@@ -41,10 +41,10 @@ WATCH = """() => {
 }"""
 CLICK_TO_WORD = """() => new Promise((done) => {
   const began = performance.now();
-  const log = document.querySelector('[role="log"]') ?? document.body;
   const seen = () => /Quick/.test(document.querySelector("main").innerText
     .replace(/say Quick/g, "")) && done(performance.now() - began);
-  new MutationObserver(seen).observe(document.body, { subtree: true, childList: true, characterData: true });
+  new MutationObserver(seen)
+    .observe(document.body, { subtree: true, childList: true, characterData: true });
   document.querySelector('button[type="submit"]').click();
 })"""
 
