@@ -44,6 +44,8 @@ export interface Pending {
   content: string;
   onBusy: OnBusy;
   status: "sending" | "failed";
+  /** The last change that was known when it was said. */
+  after: number;
   /** Why it was refused; null where only the network failed. */
   problem: Problem | null;
 }
@@ -65,6 +67,11 @@ export interface ConversationView {
   discard(key: string): void;
   cancel(turnId: string): Promise<void>;
   retry(turnId: string): Promise<void>;
-  decide(turnId: string, toolCallId: string, decision: "approve" | "deny"): Promise<void>;
+  decide(
+    turnId: string,
+    toolCallId: string,
+    decision: "approve" | "deny",
+    reason?: string,
+  ): Promise<void>;
   loadOlder(): Promise<void>;
 }

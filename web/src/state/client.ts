@@ -1,0 +1,13 @@
+/** The lists' cache. A refusal is an answer: only what may pass is asked again. */
+import { QueryClient } from "@tanstack/react-query";
+import { isPassing } from "../api";
+
+export const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      retry: (failures, error) => isPassing(error) && failures < 5,
+      staleTime: 2000,
+      refetchOnWindowFocus: true,
+    },
+  },
+});

@@ -1,0 +1,54 @@
+/** The open conversation, for the view; and how one begins. */
+import { useEffect, useMemo } from "react";
+import { call, client } from "../api";
+import { session } from "../session";
+import { useStore } from "../store";
+import { conversationsChanged } from "./lists";
+import { newKey } from "./outbox";
+import { Room } from "./room";
+import type { ConversationView } from "./types";
+
+const KEPT = 10;
+const rooms = new Map<string, Room>();
+
+/** Those opened last are kept, so that going back to one is instant. */
+function roomOf(id: string): Room {
+  const room = rooms.get(id) ?? new Room(id);
+  rooms.delete(id);
+  rooms.set(id, room);
+  const oldest = rooms.keys().next().value;
+  if (rooms.size > KEPT && oldest !== undefined) rooms.delete(oldest);
+  return room;
+}
+
+session.subscribe(() => {
+  if (session.get().status === "signed-out") rooms.clear();
+});
+
+export function useConversation(id: string): ConversationView {
+  const room = useMemo(() => roomOf(id), [id]);
+  useEffect(() => room.open(), [room]);
+  const shown = useStore(room.shown);
+  return useMemo(
+    () => ({
+      ...shown,
+      send: (content, onBusy) => room.send(content, onBusy),
+      resend: room.resend,
+      discard: room.discard,
+      cancel: (turnId) => room.cancel(turnId),
+      retry: (turnId) => room.retry(turnId),
+      decide: (turnId, callId, decision, reason) => room.decide(turnId, callId, decision, reason),
+      loadOlder: () => room.loadOlder(),
+    }),
+    [shown, room],
+  );
+}
+
+/** The id of a new conversation in whose outbox the message lies already. */
+export async function startConversation(content: string): Promise<string> {
+  const params = { header: { "Idempotency-Key": newKey() } };
+  const { id } = await call(() => client.POST("/api/chat/conversations", { params, body: {} }));
+  roomOf(id).send(content);
+  conversationsChanged();
+  return id;
+}
