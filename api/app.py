@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import structlog
 from litestar import Litestar
@@ -33,9 +34,11 @@ from api.routes import (
     tasks,
     tickets,
     turns,
+    web,
 )
 from api.standing import Standing
 from api.strength import refuse_open_doors
+from api.web_files import PAGE, WebFiles
 from shared.db import Database
 from shared.feed import Feed
 from shared.jobs import Jobs
@@ -49,8 +52,11 @@ log = structlog.get_logger()
 CLOSE_SECONDS = 1.0
 
 
-def create_app(settings: Settings) -> Litestar:
-    """Raises SettingsError where the settings would make an unsafe service."""
+def create_app(settings: Settings, page: Path = PAGE) -> Litestar:
+    """`page` is the folder of the built web client.
+
+    Raises SettingsError where the settings would make an unsafe service.
+    """
     refuse_open_doors(settings)
     browsers = Browsers(settings)
     table = session_table(settings)
@@ -99,6 +105,7 @@ def create_app(settings: Settings) -> Litestar:
             legacy.of_token,
             legacy.of_user,
             sessions.router,
+            web.router,
         ],
         lifespan=[resources],
         guards=[doors.require, limits.require, refuse_unknown_parameters],
@@ -109,6 +116,7 @@ def create_app(settings: Settings) -> Litestar:
             feed=feed,
             jobs=Jobs(redis),
             jar=doors.cookies,
+            web_files=WebFiles(page),
         ),
         after_exception=[doors.require_without_route],
         exception_handlers={Exception: handle_error},

@@ -83,11 +83,16 @@ class Cookies:
 
     def names_known_origin(self, connection: Connection) -> bool:
         """Whether it says, once, that it comes from here or from an origin that is allowed."""
+        given = connection.headers.getall("origin", [])
+        named = len(given) == 1 and given[0].lower() in self._origins
+        return self.names_own_origin(connection) or named
+
+    def names_own_origin(self, connection: Connection) -> bool:
         headers = connection.headers
         given, hosts = headers.getall("origin", []), headers.getall("host", [])
         if len(given) != 1 or len(hosts) != 1:
             return False
-        return given[0].lower() in self._origins | self._own(hosts[0].lower())
+        return given[0].lower() in self._own(hosts[0].lower())
 
     def _own(self, host: str) -> set[str]:
         """Where the TLS ends before us we see none of it: outside of development all is https."""

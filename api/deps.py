@@ -13,6 +13,7 @@ from api.auth import Principal
 from api.cookies import Cookies
 from api.idempotency import Once, provide_once
 from api.request import JsonRequest
+from api.web_files import WebFiles
 from shared.db import Database
 from shared.feed import Feed
 from shared.jobs import Jobs
@@ -25,6 +26,7 @@ Live = NamedDependency[Feed]
 Configured = NamedDependency[Settings]
 Redis = NamedDependency[ArqRedis]
 Jar = NamedDependency[Cookies]
+Web = NamedDependency[WebFiles]
 Repeatable = NamedDependency[Once]
 ConversationId = Annotated[UUID, PathParameter(description="The conversation.")]
 MessageId = Annotated[UUID, PathParameter(description="The message.")]

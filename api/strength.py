@@ -37,6 +37,8 @@ def refuse_open_doors(settings: Settings) -> None:
         problems.append("SERVICE_AUTH_TOKEN: it travels, so it must not be the JWT secret too")
     if settings.parley_jwks_url and (problem := _unfit(settings.parley_jwks_url, strict=strict)):
         problems.append(f"PARLEY_JWKS_URL: {problem}")
+    if settings.parley_page_user and strict:
+        problems.append("PARLEY_PAGE_USER: whoever opens the page would be this user")
     if problems:
         raise SettingsError(problems)
 

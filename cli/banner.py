@@ -18,7 +18,7 @@ from cli.token import DEFAULT_USER, make_token
 def show_banner(plan: Plan) -> None:
     rows = Table.grid(padding=(0, 2))
     for name, value in (
-        ("Address", plan.base_url),
+        ("Open", f"{plan.base_url}{signed_in(plan)}"),
         ("API", f"{plan.base_url}/schema"),
         ("Model", plan.model),
         ("Data", str(plan.data.root)),
@@ -47,6 +47,10 @@ def first_words(plan: Plan) -> str:
             'curl -sN "$URL/$ID/events?since=0" -H "$AUTH"',
         )
     )
+
+
+def signed_in(plan: Plan) -> str:
+    return f" (you are {plan.page_user})" if plan.page_user else ""
 
 
 def program() -> str:

@@ -35,6 +35,9 @@ def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8000,
     data_dir: DataDirOption = DEFAULT,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many workers.")] = 2,
+    page_user: Annotated[
+        str, typer.Option(help="Whom the page opens for without a token; '' for nobody.")
+    ] = "developer",
 ) -> None:
     """Start the API, workers, Postgres, Redis and a model, and keep them running.
 
@@ -43,7 +46,7 @@ def up(
     from cli.up import up as run_up
 
     with told_plainly():
-        run_up(host, port, workers, data_dir)
+        run_up(host, port, workers, data_dir, page_user)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cli.data_dir import DataDir
 from cli.errors import CliError
 from cli.process import Child, Program
+from cli.token import DEFAULT_USER
 
 MODEL_NAMES = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "OPENAI_BASE_URL", "PARLEY_MODEL")
 WAYS_IN = ("PARLEY_JWT_SECRET", "PARLEY_JWKS_URL", "PARLEY_SESSIONS_TABLE", "SERVICE_AUTH_TOKEN")
@@ -60,6 +61,11 @@ class Plan:
         return named or "the default of the given provider"
 
     @property
+    def page_user(self) -> str:
+        """Whom the page is opened for without a token; nobody if empty."""
+        return self.environment.get("PARLEY_PAGE_USER", "")
+
+    @property
     def production(self) -> bool:
         return self.environment.get("PARLEY_ENV") == "production"
 
@@ -91,7 +97,9 @@ class Plan:
         return self.child("demo-model", "cli.demo_model", *place, stop_seconds=3)
 
 
-def make_plan(host: str, port: int, workers: int, data: DataDir) -> Plan:
+def make_plan(
+    host: str, port: int, workers: int, data: DataDir, page_user: str = DEFAULT_USER
+) -> Plan:
     """Raises CliError where the port can't be had, or a number is none."""
     drain_seconds(os.environ)
     port = check_port(host, port)
@@ -101,7 +109,7 @@ def make_plan(host: str, port: int, workers: int, data: DataDir) -> Plan:
     environment = given | {"PARLEY_HOST": host, "PARLEY_PORT": str(port)}
     environment.setdefault("PARLEY_ENV", "development")
     if environment["PARLEY_ENV"] == "development":
-        environment = ROOMY | environment
+        environment = ROOMY | {"PARLEY_PAGE_USER": page_user} | environment
     if demo_port is not None:
         environment["PARLEY_DEMO_URL"] = f"http://127.0.0.1:{demo_port}/v1"
     return Plan(host, port, workers, data, environment, demo_port)

@@ -23,11 +23,11 @@ from cli.valkey import Valkey
 READY_SECONDS = 90.0
 
 
-def up(host: str, port: int, workers: int, data_dir: Path) -> None:
+def up(host: str, port: int, workers: int, data_dir: Path, page_user: str) -> None:
     """Returns when it was asked to stop and everything has ended. Raises CliError otherwise."""
     data = DataDir(data_dir).create()
     with data.lock():
-        plan = make_plan(host, port, workers, data)
+        plan = make_plan(host, port, workers, data, page_user)
         supervisor = Supervisor(tell)
         with supervisor.signals():
             try:

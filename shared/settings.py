@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     parley_sessions_token_column: str = "token"  # noqa: S105
     parley_sessions_expires_column: str = "expiresAt"
     parley_cors_origins: str = ""
+    parley_page_user: str = ""
     parley_hsts_seconds: Annotated[int, Field(ge=0)] = 0
     parley_max_body_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
     parley_stream_lifetime_seconds: Seconds = 3600

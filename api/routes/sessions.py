@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 from litestar import Response, Router, delete, get, post
 
-from api.cookies import hash_of, new_secret
-from api.deps import Db, Jar, Owned
+from api.auth import PUBLIC, Principal
+from api.cookies import Cookies, hash_of, new_secret
+from api.deps import Configured, Db, Jar, Owned
+from api.launcher import launcher_user
 from api.openapi import BEARER, described, problems
 from api.request import JsonRequest
 from api.samples import SESSION
 from api.wire import Session
+from shared.db import Database
 from shared.errors import InvalidRequest, Unauthorized
 from shared.store.browser_sessions import end_session, open_session
 
@@ -34,6 +37,28 @@ async def open_(request: JsonRequest, principal: Owned, db: Db, jar: Jar) -> Res
     # A cookie must not beget cookies: each would outlive the end of the one before.
     if principal.access.browser_session is not None or principal.expired:
         raise Unauthorized
+    return await _opened(request, db, jar, principal, expires_at)
+
+
+@post(
+    "/launcher",
+    opt={PUBLIC: True},
+    summary="Open a browser session under `parley up`",
+    description="The page's way in on the machine that `parley up` runs on, in development only: "
+    "for a browser on that machine, on a page from there. Everywhere else, and to everybody else, "
+    "it is 401.",
+    security=[{}],
+    responses=described({201: ("It is open; `Set-Cookie` brings its id.", Session, SESSION)})
+    | problems(InvalidRequest),
+)
+async def launch(request: JsonRequest, settings: Configured, db: Db, jar: Jar) -> Response[Session]:
+    principal = Principal(launcher_user(settings, jar, request), None)
+    return await _opened(request, db, jar, principal, datetime.now(UTC) + ENDLESS_FOR)
+
+
+async def _opened(
+    request: JsonRequest, db: Database, jar: Cookies, principal: Principal, expires_at: datetime
+) -> Response[Session]:
     session_id = new_secret()
     async with db.transaction(principal.owner) as tx:
         await open_session(
@@ -82,4 +107,4 @@ async def end(request: JsonRequest, principal: Owned, db: Db, jar: Jar) -> Respo
     return Response(None, status_code=204, cookies=[jar.clear(request)])
 
 
-router = Router("/api/session", route_handlers=[open_, show, end], tags=["access"])
+router = Router("/api/session", route_handlers=[open_, launch, show, end], tags=["access"])

@@ -20,7 +20,8 @@ from tests.fixtures.settings import SECRET
 
 pytestmark = pytest.mark.anyio
 
-OPEN = {"/health", "/health/ready", "/schema", "/schema/openapi.json", "/schema/{path}"}
+PAGE = {"/", "/c/{conversation_id}", "/assets/{name}", "/favicon.svg"}
+OPEN = {"/health", "/health/ready", "/schema", "/schema/openapi.json", "/schema/{path}", *PAGE}
 SOME_ID = "019caf3e-2f40-7a51-8c1d-0b6f5e2d9a10"
 
 
@@ -67,7 +68,10 @@ async def test_a_path_that_only_sounds_open_is_not(client: AsyncClient) -> None:
         f"{CONVERSATIONS}/health",
         f"{CONVERSATIONS}/{SOME_ID}/health/ready",
         "/api/chat/turns/schema",
-        "/",
+        "/c",
+        "/c/x",
+        "/assets",
+        "/index.html",
         "/nowhere",
     ]:
         expect_problem(await client.get(path), 401, "unauthorized")

@@ -15,13 +15,13 @@ from litestar import Litestar
 from api.cookies import NAME
 from api.samples import EVENTS, KEY
 from tests.api.talk import CONVERSATIONS, get, messages_of
-from tests.api.test_auth import OPEN, routes
+from tests.api.test_auth import OPEN, PAGE, routes
 from tests.fixtures.processes import ROOT
 from tests.fixtures.sse import parse
 
 pytestmark = pytest.mark.anyio
 
-BODILESS = ("/cancel", "/retry", "/tickets", "/session")
+BODILESS = ("/cancel", "/retry", "/tickets", "/session", "/launcher")
 PROBLEM = "application/problem+json"
 ALSO_BY_MCP = [("/mcp", status) for status in ("400", "404", "406")]
 
@@ -39,7 +39,7 @@ async def test_every_route_is_described(client: AsyncClient, app: Litestar) -> N
     document = await get(client, "/schema/openapi.json")
     assert document["openapi"].startswith("3.1")
     described = {(method, path) for method, path, _ in await operations(client)}
-    hidden = {"/schema", "/schema/openapi.json", "/schema/{path}"}
+    hidden = {"/schema", "/schema/openapi.json", "/schema/{path}", *PAGE}
     assert described == {found for found in routes(app) if found[1] not in hidden}
     for _, _, operation in await operations(client):
         assert operation["summary"]
@@ -106,6 +106,7 @@ async def test_the_token_is_part_of_the_description(client: AsyncClient) -> None
     }
     assert own == {
         ("POST", "/api/session"): [{"BearerAuth": []}],
+        ("POST", "/api/session/launcher"): [{}],
         ("GET", f"{CONVERSATIONS}/{{conversation_id}}/events"): [
             *({"BearerAuth": []}, {"SessionCookie": []}, {"StreamTicket": []})
         ],

@@ -67,7 +67,9 @@ def test_the_schema_revision_is_the_newest_migration() -> None:
     assert newest_revision() == SCHEMA_REVISION
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-node.lock"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.lock", "requirements-dev.lock", "requirements-node.lock"]
+)
 def test_a_lock_file_has_hashes_and_names_no_host(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "--hash=sha256:" in text

@@ -60,9 +60,7 @@ async def test_a_reload_in_the_middle_of_an_answer_loses_and_doubles_nothing(
     await expect(chat.answers).to_have_count(1)
 
 
-async def test_a_second_tab_sees_the_same(
-    chat: Chat, service: Service
-) -> None:
+async def test_a_second_tab_sees_the_same(chat: Chat, service: Service) -> None:
     await chat.say(GATED)
     await expect(chat.answers.last).to_contain_text("First")
     other = Chat(await chat.page.context.new_page())
