@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 
 from api.app import create_app
 from shared.errors import SettingsError
 from shared.settings import Environment, Settings
 from tests.api.talk import CONVERSATIONS, expect_problem
+from tests.fixtures.http import speaking
 
 pytestmark = pytest.mark.anyio
 
@@ -23,22 +25,20 @@ USER = {"parley_page_user": "developer"}
 
 @pytest.fixture
 async def at(settings: Settings) -> AsyncIterator[Any]:
-    """`at(address=…, peer=…, **settings)`: a browser that opened the page there."""
-    opened: list[AsyncClient] = []
+    """`await at(address=…, peer=…, **settings)`: a browser that opened the page there."""
+    async with AsyncExitStack() as opened:
 
-    def speak(address: str = ADDRESS, peer: str = "127.0.0.1", **changed: Any) -> AsyncClient:
-        app = create_app(settings.model_copy(update=USER | changed))
-        transport = ASGITransport(app=app, client=(peer, 5000))
-        opened.append(AsyncClient(transport=transport, base_url=address))
-        return opened[-1]
+        async def speak(
+            address: str = ADDRESS, peer: str = "127.0.0.1", **changed: Any
+        ) -> AsyncClient:
+            app = create_app(settings.model_copy(update=USER | changed))
+            return await opened.enter_async_context(speaking(app, address=address, peer=peer))
 
-    yield speak
-    for client in opened:
-        await client.aclose()
+        yield speak
 
 
 async def test_who_opens_the_page_on_this_machine_is_signed_in(at: Any) -> None:
-    client: AsyncClient = at()
+    client: AsyncClient = await at()
     answer = await client.post(PATH, headers=OWN)
     assert answer.status_code == 201, answer.text
     assert answer.json()["user_id"] == "developer"
@@ -56,7 +56,7 @@ async def test_who_opens_the_page_on_this_machine_is_signed_in(at: Any) -> None:
     ],
 )
 async def test_this_machine_has_several_names(at: Any, address: str, peer: str) -> None:
-    answer = await at(address, peer).post(PATH, headers={"Origin": address})
+    answer = await (await at(address, peer)).post(PATH, headers={"Origin": address})
     assert answer.status_code == 201, answer.text
 
 
@@ -82,26 +82,26 @@ async def test_this_machine_has_several_names(at: Any, address: str, peer: str) 
 async def test_who_does_not_come_from_a_page_of_ours_here_is_nobody(
     at: Any, headers: dict[str, str]
 ) -> None:
-    answer = await at().post(PATH, headers=headers)
+    answer = await (await at()).post(PATH, headers=headers)
     expect_problem(answer, 401, "unauthorized")
     assert "set-cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.7", "192.168.1.2", "::2", "not an address"])
 async def test_another_machine_is_nobody(at: Any, peer: str) -> None:
-    expect_problem(await at(peer=peer).post(PATH, headers=OWN), 401, "unauthorized")
+    expect_problem(await (await at(peer=peer)).post(PATH, headers=OWN), 401, "unauthorized")
 
 
 async def test_a_friend_of_another_origin_is_not_the_page(at: Any) -> None:
     """Named origins may use cookies; a session without a token is for the page alone."""
     friend = "http://friend.test"
-    client = at(parley_cors_origins=friend)
+    client = await at(parley_cors_origins=friend)
     answer = await client.post(PATH, headers={"Origin": friend})
     expect_problem(answer, 401, "unauthorized")
 
 
 async def test_without_a_user_it_opens_for_nobody(at: Any) -> None:
-    client = at(parley_page_user="")
+    client = await at(parley_page_user="")
     expect_problem(await client.post(PATH, headers=OWN), 401, "unauthorized")
 
 
