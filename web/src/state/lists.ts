@@ -79,8 +79,11 @@ export function conversationsChanged(): void {
 }
 
 /** What an event or an answer said of a conversation, without asking for the list. */
-export function putConversation(id: string, change: Partial<Conversation>): void {
-  editRows((rows) => rows.map((row) => (row.id === id ? { ...row, ...change } : row)));
+export function putConversation(
+  id: string,
+  change: (row: Conversation) => Partial<Conversation>,
+): void {
+  editRows((rows) => rows.map((row) => (row.id === id ? { ...row, ...change(row) } : row)));
 }
 
 function editRows(edit: (rows: Conversation[]) => Conversation[]): void {

@@ -163,14 +163,18 @@ export class Room {
   /** What others on the page want to know at once. */
   #pass(event: Event): void {
     if (event.event === "conversation.updated") {
-      putConversation(this.id, { title: event.conversation.title });
+      const { title } = event.conversation;
+      putConversation(this.id, () => ({ title }));
     }
     if (event.event === "turn.updated") {
-      putConversation(this.id, { active_turn: activeTurn(this.#state) });
+      const active_turn = activeTurn(this.#state);
+      putConversation(this.id, () => ({ active_turn }));
       if (ENDED.has(event.turn.status) || event.turn.status === "queued") conversationsChanged();
     }
-    const changed = event.event === "message.updated" || event.event === "message.created";
-    if (changed && event.message.role === "tool" && event.message.status === "completed")
+    if (event.event === "message.created") {
+      putConversation(this.id, ({ message_count }) => ({ message_count: message_count + 1 }));
+    }
+    if ("message" in event && event.message.role === "tool" && event.message.status === "completed")
       tasksChanged();
     if (this.#state.deleted) conversationsChanged();
   }
@@ -235,7 +239,10 @@ export class Room {
     if (this.#rest.loadingOlder || !this.#state.hasOlder || oldest === undefined) return;
     this.#know({ loadingOlder: true });
     try {
-      this.#state = applyPage(this.#state, await this.#page({ limit: PAGE, before: String(oldest.seq) }));
+      this.#state = applyPage(
+        this.#state,
+        await this.#page({ limit: PAGE, before: String(oldest.seq) }),
+      );
     } finally {
       this.#know({ loadingOlder: false });
     }

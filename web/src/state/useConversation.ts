@@ -5,7 +5,7 @@ import { session } from "../session";
 import { useStore } from "../store";
 import { conversationsChanged } from "./lists";
 import { newKey } from "./outbox";
-import { Room } from "./room";
+import { Room, type Shown } from "./room";
 import type { ConversationView } from "./types";
 
 const KEPT = 10;
@@ -29,25 +29,31 @@ export function useConversation(id: string): ConversationView {
   const room = useMemo(() => roomOf(id), [id]);
   useEffect(() => room.open(), [room]);
   const shown = useStore(room.shown);
-  return useMemo(
-    () => ({
-      ...shown,
-      send: (content, onBusy) => room.send(content, onBusy),
-      resend: room.resend,
-      discard: room.discard,
-      cancel: (turnId) => room.cancel(turnId),
-      retry: (turnId) => room.retry(turnId),
-      decide: (turnId, callId, decision, reason) => room.decide(turnId, callId, decision, reason),
-      loadOlder: () => room.loadOlder(),
-    }),
-    [shown, room],
-  );
+  const deeds = useMemo(() => deedsOf(room), [room]);
+  return useMemo(() => ({ ...shown, ...deeds }), [shown, deeds]);
 }
+
+/** The same functions as long as the room is the same. */
+function deedsOf(room: Room): Omit<ConversationView, keyof Shown> {
+  return {
+    send: (content, onBusy) => room.send(content, onBusy),
+    resend: room.resend,
+    discard: room.discard,
+    cancel: (turnId) => room.cancel(turnId),
+    retry: (turnId) => room.retry(turnId),
+    decide: (turnId, callId, decision, reason) => room.decide(turnId, callId, decision, reason),
+    loadOlder: () => room.loadOlder(),
+  };
+}
+
+/** Kept until it is answered, so that trying again begins no second one. */
+let nextKey = newKey();
 
 /** The id of a new conversation in whose outbox the message lies already. */
 export async function startConversation(content: string): Promise<string> {
-  const params = { header: { "Idempotency-Key": newKey() } };
+  const params = { header: { "Idempotency-Key": nextKey } };
   const { id } = await call(() => client.POST("/api/chat/conversations", { params, body: {} }));
+  nextKey = newKey();
   roomOf(id).send(content);
   conversationsChanged();
   return id;

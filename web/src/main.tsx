@@ -1,0 +1,20 @@
+import { QueryClientProvider } from "@tanstack/react-query";
+import { createRoot } from "react-dom/client";
+import { App } from "./App";
+import { start } from "./session";
+import { queries } from "./state/client";
+import "./theme.css";
+import "./shell.css";
+import "./dialogs.css";
+import "./conversation.css";
+import "./content.css";
+
+const root = document.getElementById("root");
+if (root !== null) {
+  start();
+  createRoot(root).render(
+    <QueryClientProvider client={queries}>
+      <App />
+    </QueryClientProvider>,
+  );
+}
