@@ -1,4 +1,4 @@
-import { useLayoutEffect, useMemo, useRef } from "react";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef } from "react";
 import { useStickToBottom } from "use-stick-to-bottom";
 import { Skeletons } from "../shell/Endless";
 import { DownIcon } from "../shell/icons";
@@ -29,7 +29,7 @@ export function Log({ view }: { view: ConversationView }) {
       >
         <div ref={contentRef} className="column" role="log" aria-live="off" aria-label="Messages">
           {!loaded && <Skeletons count={4} />}
-          {loaded && state.hasOlder && <Older view={view} />}
+          {loaded && state.hasOlder && <Older view={view} looksBack={!isAtBottom} />}
           {groups.map((group, place) => (
             <TurnView
               key={group.key}
@@ -61,18 +61,20 @@ export function Log({ view }: { view: ConversationView }) {
   );
 }
 
-function Older({ view }: { view: ConversationView }) {
-  const load = () => view.loadOlder().catch(toast);
-  const seen = useRef<IntersectionObserver>(undefined);
-  const watch = (button: HTMLButtonElement | null) => {
-    seen.current?.disconnect();
-    if (button === null) return;
-    seen.current = new IntersectionObserver(([entry]) => entry?.isIntersecting && load());
-    seen.current.observe(button);
-  };
+/** It loads by itself where it comes into view, once somebody looks back. */
+function Older({ view, looksBack }: { view: ConversationView; looksBack: boolean }) {
+  const button = useRef<HTMLButtonElement>(null);
+  const { loadOlder, loadingOlder } = view;
+  const load = useCallback(() => void loadOlder().catch(toast), [loadOlder]);
+  useEffect(() => {
+    if (button.current === null || !looksBack || loadingOlder) return;
+    const watch = new IntersectionObserver(([entry]) => entry?.isIntersecting && load());
+    watch.observe(button.current);
+    return () => watch.disconnect();
+  }, [looksBack, loadingOlder, load]);
   return (
-    <button ref={watch} type="button" className="older" disabled={view.loadingOlder} onClick={load}>
-      {view.loadingOlder ? "Loading older messages…" : "Load older messages"}
+    <button ref={button} type="button" className="older" disabled={loadingOlder} onClick={load}>
+      {loadingOlder ? "Loading older messages…" : "Load older messages"}
     </button>
   );
 }
