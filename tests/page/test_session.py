@@ -52,8 +52,6 @@ async def test_a_session_that_ends_is_begun_again_and_all_goes_on(
     await expect(chat.answers.last).to_contain_text("First")
     await chat.composer.fill("half a thought")
     await chat.page.context.clear_cookies()
-    service.stand_in.open_gate()
-    await chat.idle()
     await chat.composer.press("Enter")
     dialog = chat.page.get_by_role("dialog", name="Your session has ended")
     await expect(dialog).to_be_visible()
@@ -61,8 +59,10 @@ async def test_a_session_that_ends_is_begun_again_and_all_goes_on(
     await expect(dialog).to_be_visible()
     await enter(chat.page, service.person.token)
     await expect(dialog).to_have_count(0)
+    service.stand_in.open_gate()
     await expect(chat.said.last).to_contain_text("half a thought")
     await expect(chat.answers).to_have_count(2)
+    await expect(chat.answers.first).to_contain_text("the rest of it")
 
 
 async def test_somebody_else_sees_nothing_of_it(
@@ -86,6 +86,7 @@ async def test_under_parley_up_it_opens_signed_in(running: Up, open_window: Open
     await page.context.clear_cookies()
     await chat.ask("say again", "again")
     await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("Access token")).to_be_visible()
     await page.reload()
     await page.get_by_role("button", name="Sign in on this machine").click()
     await expect(chat.row("say hello")).to_have_count(1)

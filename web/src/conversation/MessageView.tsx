@@ -22,14 +22,12 @@ export const MessageView = memo(function MessageView({
   decidable,
   decide,
 }: Props) {
-  const { content, tool_calls, status } = message;
+  const { content, tool_calls } = message;
   if (message.role === "user") return <Said message={message} />;
   const decided = new Map(decisions.split(" ").map((one) => one.split("=") as [string, string]));
   return (
     <article className="message assistant" aria-label={`Assistant, ${oclock(message.created_at)}`}>
       {content !== "" && <Content text={content} />}
-      {status === "cancelled" && <p className="ended">Stopped</p>}
-      {status === "failed" && <p className="ended">Broken off</p>}
       {tool_calls?.map((call) => (
         <ToolCard
           key={call.id}

@@ -36,7 +36,9 @@ export const TurnView = memo(function TurnView({ group, live, last, retry, decid
       ))}
       {turn?.status === "running" && <Running turn={turn} live={live} group={group} />}
       {turn?.status === "queued" && <Waiting turn={turn} />}
-      {turn !== null && last && <Ended turn={turn} retry={retry} />}
+      {turn !== null && (
+        <Ended turn={turn} again={last ? () => retry(turn.id).catch(toast) : null} />
+      )}
     </>
   );
 }, same);
@@ -117,16 +119,18 @@ function ordinal(n: number): string {
   return `${n}${["th", "st", "nd", "rd"][tail] ?? "th"}`;
 }
 
-function Ended({ turn, retry }: { turn: Turn; retry: Props["retry"] }) {
-  const again = () => retry(turn.id).catch(toast);
+function Ended({ turn, again }: { turn: Turn; again: (() => void) | null }) {
+  const retry = again !== null && (
+    <button type="button" className="secondary" onClick={again}>
+      Retry
+    </button>
+  );
   if (turn.status === "failed") {
     return (
       <div className="failure" role="status">
         <WarnIcon />
         <span>{turn.error?.message ?? "The answer could not be given."}</span>
-        <button type="button" className="secondary" onClick={again}>
-          Retry
-        </button>
+        {retry}
       </div>
     );
   }
@@ -134,9 +138,7 @@ function Ended({ turn, retry }: { turn: Turn; retry: Props["retry"] }) {
   return (
     <div className="stopped">
       <span>Stopped</span>
-      <button type="button" className="secondary" onClick={again}>
-        Retry
-      </button>
+      {retry}
     </div>
   );
 }

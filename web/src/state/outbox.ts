@@ -70,6 +70,8 @@ export class Outbox {
         failures = 0;
         this.#drop(next.key, committed);
       } catch (error) {
+        // Nobody is signed in: it stays, and goes out with the next session.
+        if (problemOf(error)?.status === 401) break;
         if (!isPassing(error)) this.#fail(next.key, problemOf(error));
         else await this.#pause(failures++, error);
       }
