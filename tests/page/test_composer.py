@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
@@ -26,7 +27,7 @@ async def test_enter_sends_and_shift_enter_is_a_new_line(chat: Chat) -> None:
 async def test_enter_that_ends_a_composition_sends_nothing(chat: Chat) -> None:
     """As with Japanese: Enter takes the word that is offered."""
     await chat.ask("say hello", "hello")
-    client = await chat.page.context.new_cdp_session(chat.page)
+    client: Any = await chat.page.context.new_cdp_session(chat.page)
     await chat.composer.focus()
     await client.send(
         "Input.imeSetComposition", {"text": "にほん", "selectionStart": 3, "selectionEnd": 3}

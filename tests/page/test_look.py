@@ -63,7 +63,7 @@ async def test_every_state_can_be_seen_used_and_heard(
 ) -> None:
     name = f"{look['color_scheme']}-{look['viewport']['width']}"
     narrow = look["viewport"] == PHONE
-    window = await open_window(service.url, service.person, **look)
+    window = await open_window(service.url, service.person, reduced_motion="reduce", **look)
     chat = Chat(await window.open())
     page = chat.page
     await expect(page.get_by_role("heading", name="What can I do for you?")).to_be_visible()

@@ -4,9 +4,12 @@ import { App } from "./App";
 import { start } from "./session";
 import { queries } from "./state/client";
 import "./theme.css";
+import "./list.css";
 import "./shell.css";
 import "./dialogs.css";
 import "./conversation.css";
+import "./composer.css";
+import "./tools.css";
 import "./content.css";
 
 const root = document.getElementById("root");

@@ -20,11 +20,11 @@ export function Log({ view }: { view: ConversationView }) {
   const groups = useMemo(() => groupsOf(state), [state]);
   return (
     <div className="log-place">
-      <div
+      <section
         ref={scrollRef}
         className="log-scroll"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: it is scrolled by keys too
         tabIndex={0}
-        role="region"
         aria-label="Conversation"
       >
         <div ref={contentRef} className="column" role="log" aria-live="off" aria-label="Messages">
@@ -50,7 +50,7 @@ export function Log({ view }: { view: ConversationView }) {
             />
           ))}
         </div>
-      </div>
+      </section>
       {!isAtBottom && (
         <button type="button" className="to-bottom" onClick={() => scrollToBottom()}>
           <DownIcon /> Latest

@@ -2,7 +2,8 @@
 const DEEPEST = 2;
 
 export function Value({ value, depth = 0 }: { value: unknown; depth?: number }) {
-  if (value === null || value === undefined) return <span className="quiet">none</span>;
+  if (value === null || value === undefined || value === "")
+    return <span className="quiet">none</span>;
   if (typeof value !== "object") return <span className="value">{String(value)}</span>;
   if (depth >= DEEPEST) return <pre className="json">{JSON.stringify(value, null, 2)}</pre>;
   if (!Array.isArray(value))
