@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from api.tokens import is_owner
 from shared.errors import SettingsError
 from shared.settings import Environment, Settings
 
@@ -39,6 +40,8 @@ def refuse_open_doors(settings: Settings) -> None:
         problems.append(f"PARLEY_JWKS_URL: {problem}")
     if settings.parley_page_user and strict:
         problems.append("PARLEY_PAGE_USER: whoever opens the page would be this user")
+    if settings.parley_page_user and not is_owner(settings.parley_page_user):
+        problems.append("PARLEY_PAGE_USER: this can't be the name of a user")
     if problems:
         raise SettingsError(problems)
 

@@ -50,7 +50,7 @@ def first_words(plan: Plan) -> str:
 
 
 def signed_in(plan: Plan) -> str:
-    return f" (you are {plan.page_user})" if plan.page_user else ""
+    return f" (signed in as {plan.page_user})" if plan.page_user else ""
 
 
 def program() -> str:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from cli.data_dir import DataDir
 from cli.errors import CliError
@@ -62,8 +64,9 @@ class Plan:
 
     @property
     def page_user(self) -> str:
-        """Whom the page is opened for without a token; nobody if empty."""
-        return self.environment.get("PARLEY_PAGE_USER", "")
+        """Whom the page at `base_url` opens for without a token; nobody if empty."""
+        here = names_this_machine(urlsplit(self.base_url).hostname or "")
+        return self.environment.get("PARLEY_PAGE_USER", "") if here else ""
 
     @property
     def production(self) -> bool:
@@ -113,6 +116,13 @@ def make_plan(
     if demo_port is not None:
         environment["PARLEY_DEMO_URL"] = f"http://127.0.0.1:{demo_port}/v1"
     return Plan(host, port, workers, data, environment, demo_port)
+
+
+def names_this_machine(host: str) -> bool:
+    """Other addresses may be ours too, but the page opens without a token at these only."""
+    with suppress(ValueError):
+        return host == "localhost" or ip_address(host).is_loopback
+    return False
 
 
 def drain_seconds(environment: Mapping[str, str]) -> float:

@@ -34,15 +34,24 @@ def page(request: JsonRequest, file: WebFile) -> Response[bytes]:
 def answer(
     request: JsonRequest, file: WebFile, caching: str, more: dict[str, str] | None = None
 ) -> Response[bytes]:
-    headers = {"Cache-Control": caching, "ETag": file.etag, "Vary": "Accept-Encoding"} | (
-        more or {}
-    )
-    if request.headers.get("if-none-match", "").removeprefix("W/") == file.etag:
+    # Weak, for packed or not it is the same file.
+    headers = {"Cache-Control": caching, "ETag": f"W/{file.etag}", "Vary": "Accept-Encoding"}
+    headers |= more or {}
+    if file.etag in request.headers.get("if-none-match", ""):
         return Response(b"", status_code=304, headers=headers, media_type=file.media_type)
     body = file.content
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if takes_gzip(request.headers.get("accept-encoding", "")):
         body, headers["Content-Encoding"] = file.packed, "gzip"
     return Response(body, headers=headers, media_type=file.media_type)
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Not where it is named with a weight of nothing."""
+    for item in accepted.replace(" ", "").lower().split(","):
+        coding, _, weight = item.partition(";q=")
+        if coding == "gzip":
+            return not weight or bool(weight.strip("0."))
+    return False
 
 
 @get("/")

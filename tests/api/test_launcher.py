@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -42,8 +43,14 @@ async def test_who_opens_the_page_on_this_machine_is_signed_in(at: Any) -> None:
     answer = await client.post(PATH, headers=OWN)
     assert answer.status_code == 201, answer.text
     assert answer.json()["user_id"] == "developer"
-    assert "httponly" in answer.headers["set-cookie"].lower()
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    kept = re.search(r"max-age=(\d+)", cookie)
+    assert kept is not None
+    assert 0 <= 12 * 3600 - int(kept[1]) < 60
     assert (await client.get(CONVERSATIONS)).status_code == 200
+    assert (await client.post(CONVERSATIONS, json={}, headers=OWN)).status_code == 201
     assert (await client.get("/api/session")).json()["user_id"] == "developer"
 
 
@@ -103,6 +110,12 @@ async def test_a_friend_of_another_origin_is_not_the_page(at: Any) -> None:
 async def test_without_a_user_it_opens_for_nobody(at: Any) -> None:
     client = await at(parley_page_user="")
     expect_problem(await client.post(PATH, headers=OWN), 401, "unauthorized")
+
+
+@pytest.mark.parametrize("user", [" ", "a" * 256, "a\nb"])
+def test_what_is_no_name_is_refused_at_the_start(settings: Settings, user: str) -> None:
+    with pytest.raises(SettingsError, match="PARLEY_PAGE_USER"):
+        create_app(settings.model_copy(update={"parley_page_user": user}))
 
 
 async def test_production_does_not_start_with_it(settings: Settings) -> None:

@@ -70,6 +70,42 @@ async def test_a_file_of_the_build_is_kept_for_ever_and_sent_packed(visitor: Asy
     assert (plain.content, "content-encoding" in plain.headers) == (SCRIPT, False)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        *(("gzip", True), ("br, GZIP ;q=0.5", True), ("gzip;q=1.0", True)),
+        *(("", False), ("br", False), ("gzip;q=0", False), ("gzip; q=0.000, br", False)),
+    ],
+)
+async def test_it_is_packed_for_those_who_take_it(
+    visitor: AsyncClient, accepted: str, packed: bool
+) -> None:
+    answer = await visitor.get("/", headers={"Accept-Encoding": accepted})
+    assert (answer.content, "content-encoding" in answer.headers) == (INDEX, packed)
+
+
+async def test_of_several_that_a_browser_has_one_may_be_the_newest(visitor: AsyncClient) -> None:
+    newest = (await visitor.get("/")).headers["etag"]
+    for known, status in ((f'"older", {newest}', 304), ('"older"', 200), ("", 200)):
+        answer = await visitor.get("/", headers={"If-None-Match": known})
+        assert answer.status_code == status
+
+
+async def test_head_says_what_get_would(visitor: AsyncClient) -> None:
+    for path in ("/", "/assets/index-4f2a.js", "/favicon.svg"):
+        head, get = await visitor.head(path), await visitor.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        for name in ("content-type", "content-length", "cache-control", "etag"):
+            assert head.headers[name] == get.headers[name]
+
+
+async def test_opening_the_page_counts_for_no_limit(alone: Settings, tmp_path: Path) -> None:
+    few = alone.model_copy(update={"parley_limit_address_requests_per_minute": 3})
+    async with speaking(create_app(few, tmp_path)) as visitor:
+        answers = [await visitor.get("/") for _ in range(20)]
+    assert {answer.status_code for answer in answers} == {200}
+
+
 async def test_nothing_else_of_the_disk_is_there(visitor: AsyncClient) -> None:
     for path in (
         "/assets/none.js",

@@ -43,6 +43,17 @@ async def test_everything_runs_and_answers(running: Up) -> None:
     expect_echo(running.say("hello there"), "hello there")
 
 
+async def test_the_page_is_there_and_opens_signed_in(running: Up) -> None:
+    url = await running.ready()
+    assert f"{url} (signed in as developer)" in running.errors.read_text()
+    async with httpx.AsyncClient(base_url=url, headers={"Origin": url}) as browser:
+        assert "Parley" in (await browser.get("/")).text
+        assert (await browser.get("/api/session")).status_code == 401
+        opened = await browser.post("/api/session/launcher")
+        assert (opened.status_code, opened.json()["user_id"]) == (201, "developer")
+        assert (await browser.post("/api/chat/conversations", json={})).status_code == 201
+
+
 @pytest.mark.parametrize("name", NAMES)
 async def test_whatever_is_killed_comes_back_and_chats_go_on(running: Up, name: str) -> None:
     url = await running.ready()

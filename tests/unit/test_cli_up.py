@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def taken_port() -> Generator[int]:
 
 @pytest.fixture(autouse=True)
 def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    for name in (*MODEL_NAMES, *WAYS_IN, "PARLEY_DEMO_URL", "PARLEY_ENV"):
+    for name in (*MODEL_NAMES, *WAYS_IN, "PARLEY_DEMO_URL", "PARLEY_ENV", "PARLEY_PAGE_USER"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -125,6 +126,44 @@ def test_on_ones_own_machine_the_limits_are_far_away(
     monkeypatch.setenv("PARLEY_ENV", "production")
     environment = make_plan("127.0.0.1", 0, 1, DataDir(tmp_path)).environment
     assert ROOMY.keys() & environment.keys() == {"PARLEY_LIMIT_STREAMS"}
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "user"),
+    [
+        ({}, None, "developer"),
+        ({}, "carol", "carol"),
+        ({}, "", None),
+        ({"PARLEY_PAGE_USER": "dave"}, "carol", "dave"),
+        ({"PARLEY_ENV": "production"}, None, None),
+        ({"PARLEY_ENV": "production"}, "carol", None),
+    ],
+    ids=str,
+)
+def test_the_page_opens_for_somebody_in_development_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, str],
+    option: str | None,
+    user: str | None,
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    asked = {} if option is None else {"page_user": option}
+    plan = make_plan("127.0.0.1", 0, 1, DataDir(tmp_path), **asked)
+    assert (plan.environment.get("PARLEY_PAGE_USER") or None) == user
+    assert plan.page_user == (user or "")
+
+
+@pytest.mark.parametrize(
+    ("host", "user"),
+    [("localhost", "developer"), ("0.0.0.0", "developer"), ("192.0.2.7", "")],
+)
+def test_nobody_is_told_to_be_signed_in_where_they_would_not_be(
+    tmp_path: Path, host: str, user: str
+) -> None:
+    plan = make_plan("127.0.0.1", 0, 1, DataDir(tmp_path))
+    assert replace(plan, host=host).page_user == user
 
 
 def test_the_limits_of_ones_own_machine_are_settings() -> None:

@@ -9,7 +9,7 @@ const EXAMPLES = [
   "Create a task called 'Review Q4 report'",
   "What is on my list?",
   "Tell me a story about a king and a dragon",
-  "Show me a short Python example with a table",
+  "What can you do?",
 ];
 
 export function NewConversation() {
