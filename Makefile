@@ -68,7 +68,7 @@ browser: modules
 	@sh tests/browser.sh
 
 # Breaks the code on purpose, line by line: each time a test must turn red.
-mutants: dev
+mutants: dev web browser
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 lock: venv

@@ -7,6 +7,7 @@ they stay green, the whole suite is asked. Exit code 1 if a mutant survives.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,9 +43,20 @@ def catch(patch: Path, folder: Path) -> str | None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes((ROOT / name).read_bytes())
     subprocess.run(["git", "apply", str(patch)], cwd=folder, check=True)
+    give_page(folder, mutated="+++ b/web/" in patch.read_text())
     named = _TESTS.search(patch.read_text())
     assert named is not None, patch
     return red(folder, named[1].split()) or red(folder, ["--ignore", "tests/architecture"])
+
+
+def give_page(folder: Path, *, mutated: bool) -> None:
+    """The page that was built here, or one built from what the mutant made of its source."""
+    if not mutated:
+        shutil.copytree(ROOT / "api/page", folder / "api/page")
+        return
+    for made in ("web/node_modules", "web/src/generated"):
+        (folder / made).symlink_to(ROOT / made)
+    subprocess.run(["sh", "web/node.sh", "npm", "run", "-s", "build"], cwd=folder, check=True)
 
 
 def red(folder: Path, tests: list[str]) -> str | None:
