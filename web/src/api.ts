@@ -23,6 +23,11 @@ export class NetworkError extends Error {
   }
 }
 
+/** Nobody is signed in (any more): not the request's fault, and not its end. */
+export function isUnauthorized(error: unknown): boolean {
+  return error instanceof ProblemError && error.problem.status === 401;
+}
+
 /** Worth another try of the very same request. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof NetworkError) return true;
@@ -40,6 +45,11 @@ let onUnauthorized: () => Promise<boolean> = async () => false;
 
 export function whenUnauthorized(ask: () => Promise<boolean>): void {
   onUnauthorized = ask;
+}
+
+/** Sends it; the session is not told. Throws ProblemError or NetworkError. */
+export async function ask<T>(send: () => Promise<Answer<T>>): Promise<T> {
+  return unwrap(await sent(send));
 }
 
 /** Sends it, once more after a renewed session. Throws ProblemError or NetworkError. */
@@ -62,9 +72,10 @@ function unwrap<T>({ data, error, response }: Answer<T>): T {
   throw new ProblemError(problemOf(error, response), retryAfterOf(response));
 }
 
+/** In seconds, at most a minute: whoever asked for longer is asked again then. */
 export function retryAfterOf(response: Response): number | null {
   const given = Number(response.headers.get("retry-after") ?? Number.NaN);
-  return Number.isFinite(given) ? given : null;
+  return Number.isFinite(given) ? Math.min(given, 60) : null;
 }
 
 /** A proxy may answer in our place with something that is no problem of ours. */

@@ -1,7 +1,6 @@
 /** What is kept in the browser: one person's, and gone when they sign out. Never fatal. */
 
 const PREFIX = "parley:";
-const OWNED = "of:";
 
 export interface Keep {
   getItem(key: string): string | null;
@@ -28,8 +27,6 @@ export function read<T>(key: string, otherwise: T, keep: Keep | null = local()):
 }
 
 export function write(key: string, value: unknown, keep: Keep | null = local()): void {
-  // What comes late, of somebody who has left, is not kept.
-  if (key.startsWith(OWNED) && !key.startsWith(ofPerson(""))) return;
   try {
     if (value === null) keep?.removeItem(PREFIX + key);
     else keep?.setItem(PREFIX + key, JSON.stringify(value));
@@ -46,7 +43,7 @@ export function keepFor(user: string): void {
 }
 
 export function ofPerson(name: string): string {
-  return `${OWNED}${person}:${name}`;
+  return `of:${person}:${name}`;
 }
 
 /** Everything that was kept for the person. */
@@ -58,5 +55,4 @@ export function forgetPerson(): void {
   } catch {
     // As above.
   }
-  person = "";
 }

@@ -1,5 +1,5 @@
 /** Who is signed in. The cookie is the browser's; a token is typed once and kept nowhere. */
-import { call, client, NetworkError, ProblemError, whenUnauthorized } from "./api";
+import { ask, client, isUnauthorized, NetworkError, whenUnauthorized } from "./api";
 import { forgetPerson, keepFor, read, write } from "./keep";
 import { Store, useStore } from "./store";
 
@@ -17,6 +17,8 @@ const NOBODY: Session = { status: "signed-out", user: null, expiresAt: null, lau
 const SIGNED_OUT = "signed-out";
 const LAUNCHER = "launcher";
 const RETRY_MS = 1000;
+/** Requests that were on their way when the session was renewed are refused a little later. */
+const FRESH_MS = 10_000;
 
 const store = new Store<Session>({ ...NOBODY, status: "loading" });
 const renewals = new Set<() => void>();
@@ -34,39 +36,34 @@ export function onRenewal(listener: () => void): () => void {
   return () => renewals.delete(listener);
 }
 
-const actions = { signIn, signInHere, signOut };
+export const actions = { signIn, signInHere, signOut };
 
 async function signIn(token: string): Promise<void> {
-  const headers = { Authorization: `Bearer ${token.trim()}` };
-  // Not by `call`: a refusal here says nothing of the session there may be.
-  const answer = await request(() => client.POST("/api/session", { headers }));
-  entered(answer, false);
+  // What is pasted brings blanks along, and what no header can carry.
+  const headers = { Authorization: `Bearer ${token.replace(/[^\x21-\x7e]/g, "")}` };
+  entered(await ask(() => client.POST("/api/session", { headers })), false);
 }
 
 async function signInHere(): Promise<void> {
-  entered(await request(() => client.POST("/api/session/launcher")), true);
+  entered(await ask(() => client.POST("/api/session/launcher")), true);
 }
 
 async function signOut(): Promise<void> {
-  const { launcher } = store.get();
-  await call(() => client.DELETE("/api/session"));
-  forgetPerson();
+  try {
+    await ask(() => client.DELETE("/api/session"));
+  } catch (error) {
+    if (!isUnauthorized(error)) throw error;
+  }
   write(SIGNED_OUT, true);
-  store.set({ ...NOBODY, launcher });
+  depart();
   channel?.postMessage("changed");
 }
 
-async function request(
-  send: () => Promise<{ data?: Found; error?: unknown; response: Response }>,
-): Promise<Found> {
-  let answer: Awaited<ReturnType<typeof send>>;
-  try {
-    answer = await send();
-  } catch {
-    throw new NetworkError();
-  }
-  if (answer.data !== undefined) return answer.data;
-  throw new ProblemError(answer.error as never);
+/** Whoever listens stops what goes on for the person; then nothing of theirs is left. */
+function depart(): void {
+  store.set({ ...NOBODY, launcher: read(LAUNCHER, false) });
+  forgetPerson();
+  keepFor("");
 }
 
 function entered(found: Found, launcher: boolean): void {
@@ -78,38 +75,43 @@ function entered(found: Found, launcher: boolean): void {
 
 function adopt(found: Found, launcher: boolean): void {
   const before = store.get();
+  // Nothing that one person saw or said may be shown to another, or sent in their name.
+  if (before.user !== null && before.user !== found.user_id) {
+    location.reload();
+    return;
+  }
   keepFor(found.user_id);
   store.set({ status: "signed-in", user: found.user_id, expiresAt: found.expires_at, launcher });
-  // Nothing that one person saw may be shown to another.
-  if (before.user !== null && before.user !== found.user_id) location.reload();
   if (before.status === "expired") for (const listener of [...renewals]) listener();
 }
 
 /** At the start, and when another tab signed in or out. */
 export async function lookUp(): Promise<void> {
   try {
-    adopt(await request(() => client.GET("/api/session")), read(LAUNCHER, false));
+    adopt(await ask(() => client.GET("/api/session")), read(LAUNCHER, false));
   } catch (error) {
-    if (error instanceof ProblemError && error.problem.status === 401) await enterUnasked();
+    if (isUnauthorized(error)) await enterUnasked();
     else setTimeout(lookUp, RETRY_MS);
   }
 }
 
 /** Under `parley up` nobody types a token, unless they have signed out on purpose. */
 async function enterUnasked(): Promise<void> {
-  const launcher = read(LAUNCHER, false);
-  if (read(SIGNED_OUT, false)) return leave(launcher);
+  if (read(SIGNED_OUT, false)) return leave();
   try {
     await signInHere();
-  } catch {
-    leave(launcher);
+  } catch (error) {
+    if (error instanceof NetworkError) setTimeout(lookUp, RETRY_MS);
+    else leave();
   }
 }
 
-function leave(launcher: boolean): void {
-  const { status, user } = store.get();
-  if (status === "signed-in" && user !== null) store.set({ ...store.get(), status: "expired" });
-  else if (status !== "expired") store.set({ ...NOBODY, launcher });
+/** The page stays as it is behind a dialog; unless the person has gone, in another tab. */
+function leave(): void {
+  const { status } = store.get();
+  if (status === "loading") store.set({ ...NOBODY, launcher: read(LAUNCHER, false) });
+  else if (status !== "signed-out" && read(SIGNED_OUT, false)) depart();
+  else if (status === "signed-in") store.set({ ...store.get(), status: "expired" });
 }
 
 let renewing: Promise<boolean> | null = null;
@@ -122,18 +124,30 @@ export function renew(): Promise<boolean> {
   return renewing;
 }
 
+let renewedAt = Number.NEGATIVE_INFINITY;
+
 async function attempt(): Promise<boolean> {
   if (store.get().status !== "signed-in") return false;
-  if (store.get().launcher && !read(SIGNED_OUT, false)) {
-    try {
-      await signInHere();
-      return true;
-    } catch {
-      // Then by hand.
-    }
+  if (Date.now() - renewedAt < FRESH_MS) return true;
+  try {
+    await reenter();
+    renewedAt = Date.now();
+    return true;
+  } catch {
+    leave();
+    return false;
   }
-  leave(store.get().launcher);
-  return false;
+}
+
+/** Another tab may have signed in meanwhile; else the way that was taken before. */
+async function reenter(): Promise<void> {
+  const { launcher } = store.get();
+  try {
+    adopt(await ask(() => client.GET("/api/session")), launcher);
+  } catch (error) {
+    if (!launcher || read(SIGNED_OUT, false)) throw error;
+    await signInHere();
+  }
 }
 
 export function start(): void {

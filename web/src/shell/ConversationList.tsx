@@ -1,8 +1,7 @@
 import { useEffect } from "react";
 import { useRoute } from "../router";
 import { rowsOf, useConversations } from "../state/lists";
-import { isUnread, markSeen, useSeen } from "../state/seen";
-import type { Conversation } from "../state/types";
+import { isUnread, useSeen } from "../state/seen";
 import { ConversationRow } from "./ConversationRow";
 import { Endless, Skeletons } from "./Endless";
 
@@ -12,9 +11,7 @@ export function ConversationList() {
   const current = useRoute();
   const seen = useSeen();
   const rows = rowsOf(data);
-  const open = rows.find(({ id }) => id === current);
-  useTitle(open?.title);
-  useSeenMark(open);
+  useTitle(rows.find(({ id }) => id === current)?.title);
 
   if (isPending) return <Skeletons count={6} />;
   if (error !== null && rows.length === 0) {
@@ -50,15 +47,4 @@ function useTitle(title: string | undefined): void {
   useEffect(() => {
     document.title = title === undefined ? "Parley" : `${title} · Parley`;
   }, [title]);
-}
-
-/** What is open in a tab that somebody looks at is read. */
-function useSeenMark(open: Conversation | undefined): void {
-  useEffect(() => {
-    if (open === undefined) return;
-    const note = () => document.hidden || markSeen(open.id, open.message_count);
-    note();
-    document.addEventListener("visibilitychange", note);
-    return () => document.removeEventListener("visibilitychange", note);
-  }, [open]);
 }

@@ -1,6 +1,7 @@
 /** The lists' cache. A refusal is an answer: only what may pass is asked again. */
 import { QueryClient } from "@tanstack/react-query";
 import { isPassing } from "../api";
+import { onRenewal, session } from "../session";
 
 export const queries = new QueryClient({
   defaultOptions: {
@@ -11,3 +12,9 @@ export const queries = new QueryClient({
     },
   },
 });
+
+// Nothing that one person saw may be shown to the next.
+session.subscribe(() => {
+  if (session.get().status === "signed-out") queries.clear();
+});
+onRenewal(() => void queries.invalidateQueries());

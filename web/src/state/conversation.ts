@@ -52,7 +52,9 @@ export function applyEvent(state: ConversationState, id: string, event: Event): 
     case "message.created":
     case "message.updated": {
       if (event.seq <= seqOf(state.cursor)) return state;
-      const messages = putMessage(state.messages, event.message);
+      const messages = isBeyond(state, event.message)
+        ? state.messages
+        : putMessage(state.messages, event.message);
       return moved({ ...state, messages }, event.seq, event.message.role !== "user");
     }
     case "turn.updated": {
@@ -65,7 +67,8 @@ export function applyEvent(state: ConversationState, id: string, event: Event): 
       if (event.seq <= seqOf(state.cursor)) return state;
       return moved({ ...state, conversation: event.conversation }, event.seq, false);
     case "stream.closing":
-      return event.reason === "deleted" ? { ...state, deleted: true, live: null } : state;
+      if (event.reason !== "deleted" || state.deleted) return state;
+      return { ...state, deleted: true, live: null };
     default:
       return unheard(event, state);
   }
@@ -74,6 +77,11 @@ export function applyEvent(state: ConversationState, id: string, event: Event): 
 /** The set of names is closed; one that a newer server says is ignored. */
 function unheard(_: never, state: ConversationState): ConversationState {
   return state;
+}
+
+/** A change of what lies on a page not read yet: it comes with its page, which then has no hole. */
+function isBeyond({ messages, hasOlder }: ConversationState, message: Message): boolean {
+  return hasOlder && message.seq < (messages[0]?.seq ?? 0);
 }
 
 /** Changes that move the base void the text in flight (`moves_base` in `shared/events.py`). */
@@ -87,7 +95,7 @@ type Delta = Extract<Event, { event: "message.delta" }>;
 
 function applyDelta(state: ConversationState, id: string, delta: Delta): ConversationState {
   if (!isExpected(state, id, delta)) return state;
-  const live = state.live?.messageId === delta.message_id ? state.live : begun(delta);
+  const live = goesOn(state.live, delta) ? state.live : begun(delta);
   const known = live.length - delta.offset;
   if (known < 0) return state.gap ? state : { ...state, gap: true };
   const points = Array.from(delta.text);
@@ -102,6 +110,10 @@ function applyDelta(state: ConversationState, id: string, delta: Delta): Convers
   };
 }
 
+function goesOn(live: LiveText | null, delta: Delta): live is LiveText {
+  return live?.messageId === delta.message_id && live.attempt === delta.attempt;
+}
+
 function begun(delta: Delta): LiveText {
   const { turn_id: turnId, message_id: messageId, attempt } = delta;
   return { turnId, messageId, attempt, text: "", length: 0 };
@@ -109,16 +121,21 @@ function begun(delta: Delta): LiveText {
 
 function isExpected(state: ConversationState, id: string, delta: Delta): boolean {
   const turn = state.turns[delta.turn_id];
-  if (turn !== undefined && (delta.attempt < turn.attempt || turn.finished_at !== null))
+  if (turn !== undefined && (delta.attempt < turn.attempt || turn.finished_at !== null)) {
     return false;
-  if (state.live !== null && delta.attempt < state.live.attempt) return false;
+  }
+  const { live } = state;
+  if (live?.turnId === delta.turn_id && delta.attempt < live.attempt) return false;
   if (seqOf(id) < seqOf(state.cursor)) return false;
   return !state.messages.some((message) => message.id === delta.message_id);
 }
 
-/** The stream is to begin again at the last change, and all of the text comes anew. */
+/**
+ * The stream is to begin again at the last change. All of the text comes once more; what is shown
+ * of it stays meanwhile, as the beginning of it is the same.
+ */
 export function beginAgain(state: ConversationState): ConversationState {
-  return { ...state, live: null, gap: false, cursor: String(seqOf(state.cursor)) };
+  return { ...state, gap: false, cursor: String(seqOf(state.cursor)) };
 }
 
 export function withTurn(state: ConversationState, turn: Turn): ConversationState {
@@ -170,17 +187,23 @@ function withResult(call: ToolCall, asker: Message, messages: readonly Message[]
     (one) => one.role === "tool" && one.tool_call_id === call.id && one.turn_id === asker.turn_id,
   );
   if (tool === undefined) return call;
-  const { approval, started_at, duration_ms } = tool.metadata as Partial<ToolCall> & {
-    approval?: string;
-  };
+  const { duration_ms } = tool.metadata as Partial<ToolCall>;
   const found: ToolCall = {
     ...call,
     status: tool.status,
     result: resultOf(tool),
-    started_at: approval === undefined ? tool.created_at : (started_at ?? null),
+    started_at: startedAt(tool),
     duration_ms: duration_ms ?? null,
   };
   return JSON.stringify(found) === JSON.stringify(call) ? call : found;
+}
+
+/** Where a word was awaited it began later than its message; Postgres wrote that time down. */
+function startedAt({ metadata, created_at }: Message): string | null {
+  const { approval, started_at } = metadata as { approval?: string; started_at?: string };
+  if (approval === undefined) return created_at;
+  const padded = started_at?.replace(/\.\d+/, (fraction) => fraction.padEnd(7, "0"));
+  return padded?.replace("+00:00", "Z") ?? null;
 }
 
 function resultOf(tool: Message): unknown {

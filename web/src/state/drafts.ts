@@ -1,46 +1,57 @@
 /** What was typed and not sent, of each conversation and of the one that doesn't exist yet. */
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback } from "react";
 import { ofPerson, read, write } from "../keep";
+import { session } from "../session";
+import { Store, useStore } from "../store";
 
 const QUIET_MS = 250;
 
-function nameOf(conversationId: string | null): string {
-  return ofPerson(`draft:${conversationId ?? "new"}`);
+/** One for each name, so that whoever shows the same draft shows the same. */
+const drafts = new Map<string, Store<string>>();
+const unwritten = new Set<string>();
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+function draftOf(conversationId: string | null): { name: string; draft: Store<string> } {
+  const name = ofPerson(`draft:${conversationId ?? "new"}`);
+  const draft = drafts.get(name) ?? new Store(read(name, ""));
+  drafts.set(name, draft);
+  return { name, draft };
 }
 
+export function readDraft(conversationId: string | null): string {
+  return draftOf(conversationId).draft.get();
+}
+
+export function writeDraft(conversationId: string | null, text: string): void {
+  const { name, draft } = draftOf(conversationId);
+  draft.set(text);
+  unwritten.add(name);
+  clearTimeout(timer);
+  // One that was sent must not come back, whatever happens next.
+  if (text === "") flushDrafts();
+  else timer = setTimeout(flushDrafts, QUIET_MS);
+}
+
+export function flushDrafts(): void {
+  for (const name of unwritten) write(name, drafts.get(name)?.get() || null);
+  unwritten.clear();
+}
+
+function forgetDrafts(): void {
+  drafts.clear();
+  unwritten.clear();
+}
+
+session.subscribe(() => {
+  if (session.get().status === "signed-out") forgetDrafts();
+});
+globalThis.addEventListener?.("pagehide", flushDrafts);
+
 export function useDraft(conversationId: string | null): [string, (text: string) => void] {
-  const name = nameOf(conversationId);
-  const [draft, setDraft] = useState(() => ({ name, text: read(name, "") }));
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  const waiting = useRef<{ name: string; text: string } | null>(null);
-
-  const flush = useCallback(() => {
-    clearTimeout(timer.current);
-    if (waiting.current !== null) write(waiting.current.name, waiting.current.text || null);
-    waiting.current = null;
-  }, []);
-
-  // What was typed for one conversation must not be lost, nor turn up in the next.
-  if (draft.name !== name) {
-    flush();
-    setDraft({ name, text: read(name, "") });
-  }
-  useEffect(() => {
-    addEventListener("pagehide", flush);
-    return () => {
-      removeEventListener("pagehide", flush);
-      flush();
-    };
-  }, [flush]);
-
+  const text = useStore(draftOf(conversationId).draft);
   const change = useCallback(
-    (text: string) => {
-      setDraft({ name, text });
-      waiting.current = { name, text };
-      clearTimeout(timer.current);
-      timer.current = setTimeout(flush, text === "" ? 0 : QUIET_MS);
-    },
-    [name, flush],
+    (typed: string) => writeDraft(conversationId, typed),
+    [conversationId],
   );
-  return [draft.name === name ? draft.text : read(name, ""), change];
+  return [text, change];
 }

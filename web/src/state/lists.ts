@@ -3,7 +3,7 @@ import { type InfiniteData, useInfiniteQuery, useMutation, useQuery } from "@tan
 import { call, client } from "../api";
 import { queries } from "./client";
 import { meet } from "./seen";
-import type { Conversation, Task } from "./types";
+import type { Conversation, Event, Message, Task, Turn } from "./types";
 
 type ConversationPage = { conversations: Conversation[]; next_cursor: string | null };
 type Pages = InfiniteData<ConversationPage>;
@@ -11,9 +11,12 @@ type Pages = InfiniteData<ConversationPage>;
 const LIST = ["conversations"];
 const TASKS = ["tasks"];
 const PAGE = 30;
-const BUSY_MS = 3000;
+const BUSY_MS = 4000;
 const QUIET_MS = 20_000;
 const MOST_TASKS = 100;
+/** Events come in bursts; the list is asked once for all of them. */
+const BURST_MS = 200;
+const PREVIEW_CHARS = 100;
 
 const next = ({ next_cursor }: { next_cursor: string | null }): string | undefined =>
   next_cursor ?? undefined;
@@ -51,9 +54,10 @@ export function useSearch(said: string) {
     queryKey: ["search", said],
     enabled: said !== "",
     initialPageParam: "",
-    queryFn: ({ pageParam }) => {
+    // The server searches once at a time for each of us: what is typed over must not stand in line.
+    queryFn: ({ pageParam, signal }) => {
       const params = { query: { q: said, ...query(pageParam) } };
-      return call(() => client.GET("/api/chat/search", { params }));
+      return call(() => client.GET("/api/chat/search", { params, signal }));
     },
     getNextPageParam: next,
   });
@@ -74,16 +78,74 @@ export function tasksChanged(): void {
   void queries.invalidateQueries({ queryKey: TASKS });
 }
 
+let due: ReturnType<typeof setTimeout> | undefined;
+
 export function conversationsChanged(): void {
-  void queries.invalidateQueries({ queryKey: LIST });
+  if (due !== undefined) return;
+  due = setTimeout(() => {
+    due = undefined;
+    void queries.invalidateQueries({ queryKey: LIST });
+  }, BURST_MS);
 }
 
-/** What an event or an answer said of a conversation, without asking for the list. */
-export function putConversation(
-  id: string,
-  change: (row: Conversation) => Partial<Conversation>,
-): void {
-  editRows((rows) => rows.map((row) => (row.id === id ? { ...row, ...change(row) } : row)));
+/** What is known of the listed conversation, without asking. */
+export function listed(id: string): Conversation | undefined {
+  return rowsOf(queries.getQueryData<Pages>(LIST)).find((row) => row.id === id);
+}
+
+/** What an event of the open conversation says of its row, which is older than the event. */
+export function heardInList(id: string, event: Event, active_turn: Turn | null): void {
+  if (!("seq" in event)) return;
+  const row = listed(id);
+  if (row !== undefined && event.seq > row.seq) {
+    const heard = { ...rowAfter(row, event), seq: event.seq, active_turn };
+    meet([heard]);
+    editRows((rows) => rows.map((one) => (one.id === id ? heard : one)));
+    if (heard.updated_at > row.updated_at) lift(id);
+  }
+  if (event.event === "turn.updated") conversationsChanged();
+}
+
+export function rowAfter(row: Conversation, event: Event): Conversation {
+  switch (event.event) {
+    case "conversation.updated":
+      return event.conversation;
+    case "message.created":
+      return event.message.seq > row.seq ? afterMessage(row, event.message) : row;
+    case "message.updated": {
+      const gone = event.message.status === "withdrawn" ? 1 : 0;
+      return { ...row, message_count: row.message_count - gone };
+    }
+    default:
+      return row;
+  }
+}
+
+function afterMessage(row: Conversation, { role, content, created_at }: Message): Conversation {
+  const said = content
+    .slice(0, PREVIEW_CHARS * 4)
+    .replace(/\s+/g, " ")
+    .trim();
+  const shown = role === "tool" || said === "" ? row.last_message_preview : said;
+  return {
+    ...row,
+    message_count: row.message_count + 1,
+    updated_at: created_at,
+    last_message_preview: Array.from(shown).slice(0, PREVIEW_CHARS).join(""),
+  };
+}
+
+/** The list is in the order of what was said last. */
+function lift(id: string): void {
+  queries.setQueryData<Pages>(LIST, (data) => {
+    const row = rowsOf(data).find((one) => one.id === id);
+    if (data === undefined || row === undefined) return data;
+    const pages = data.pages.map((page, place) => {
+      const others = page.conversations.filter((one) => one.id !== id);
+      return { ...page, conversations: place === 0 ? [row, ...others] : others };
+    });
+    return { ...data, pages };
+  });
 }
 
 function editRows(edit: (rows: Conversation[]) => Conversation[]): void {

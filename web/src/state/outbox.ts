@@ -2,15 +2,40 @@
  * Messages on their way. Each keeps its Idempotency-Key until the server has answered it, so it may
  * be sent as often as it takes; kept in the browser, so that a reload loses none.
  */
-import { isPassing, ProblemError } from "../api";
+import { isPassing, isUnauthorized, ProblemError } from "../api";
+import { ofPerson, read, write } from "../keep";
 import type { Message, OnBusy, Pending, Problem } from "./types";
 
 const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 5000;
+/** The server knows a key for a day. After that it can't tell a second time from the first. */
+const KEY_MS = 23 * 3600 * 1000;
 
+type Edit = (pending: readonly Pending[]) => readonly Pending[];
+
+/** Another tab may write there too: it is read anew for each change. */
 export interface Kept {
   read(): readonly Pending[];
   write(pending: readonly Pending[]): void;
+}
+
+type ByConversation = Readonly<Record<string, readonly Pending[]>>;
+
+/** All in one place, so that after a reload what lies in any conversation is found. */
+export function keptFor(conversationId: string): Kept {
+  const name = ofPerson("outbox");
+  return {
+    read: () => read<ByConversation>(name, {})[conversationId] ?? [],
+    write: (pending) => {
+      const { [conversationId]: _, ...others } = read<ByConversation>(name, {});
+      const all = pending.length === 0 ? others : { ...others, [conversationId]: pending };
+      write(name, Object.keys(all).length === 0 ? null : all);
+    },
+  };
+}
+
+export function conversationsWithPending(): string[] {
+  return Object.keys(read<ByConversation>(ofPerson("outbox"), {}));
 }
 
 export type Post = (pending: Pending) => Promise<Message>;
@@ -19,15 +44,16 @@ export class Outbox {
   #pending: readonly Pending[];
   readonly #kept: Kept;
   readonly #post: Post;
-  readonly #changed: (committed: Message | null) => void;
+  readonly #changed: () => void;
   #sending = false;
+  #stopped = false;
   #wake: (() => void) | null = null;
 
-  constructor(kept: Kept, post: Post, changed: (committed: Message | null) => void) {
+  constructor(kept: Kept, post: Post, changed: () => void) {
     this.#kept = kept;
     this.#post = post;
     this.#changed = changed;
-    this.#pending = kept.read();
+    this.#pending = kept.read().map(notTooOld);
   }
 
   get pending(): readonly Pending[] {
@@ -36,69 +62,70 @@ export class Outbox {
 
   /** `after`: the last change that is known now. */
   add(content: string, onBusy: OnBusy, after: number): void {
+    const at = Date.now();
     const key = newKey();
-    const one: Pending = { key, content, onBusy, after, status: "sending", problem: null };
-    this.#set([...this.#pending, one]);
+    const one: Pending = { key, content, onBusy, after, at, status: "sending", problem: null };
+    this.#edit((pending) => [...pending, one]);
     void this.send();
   }
 
   /** What was refused is another request now; of what only got lost the key must stay. */
-  resend(key: string): void {
-    this.#set(
-      this.#pending.map((one) =>
-        one.key === key
-          ? { ...one, key: one.problem === null ? key : newKey(), status: "sending", problem: null }
-          : one,
-      ),
-    );
+  resend(key: string, after: number): void {
+    const one = this.#pending.find((each) => each.key === key);
+    if (one === undefined) return;
+    const said = one.problem === null ? {} : { key: newKey(), after };
+    const again: Pending = { ...one, ...said, at: Date.now(), status: "sending", problem: null };
+    this.#edit((pending) => pending.map((each) => (each.key === key ? again : each)));
     void this.send();
   }
 
   discard(key: string): void {
-    this.#set(this.#pending.filter((one) => one.key !== key));
+    this.#edit((pending) => pending.filter((one) => one.key !== key));
   }
 
-  /** One after the other, as they were said. */
+  /** For good: the person has left, and what is on its way is no longer ours to send. */
+  stop(): void {
+    this.#stopped = true;
+    this.#wake?.();
+  }
+
+  /** One after the other, as they were said; until all are through, or somebody must sign in. */
   async send(): Promise<void> {
     this.#wake?.();
     if (this.#sending) return;
     this.#sending = true;
     let failures = 0;
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      const { key } = next;
       try {
-        const committed = await this.#post(next);
+        await this.#post(next);
         failures = 0;
-        this.#drop(next.key, committed);
+        this.discard(key);
       } catch (error) {
-        // Nobody is signed in: it stays, and goes out with the next session.
-        if (problemOf(error)?.status === 401) break;
-        if (!isPassing(error)) this.#fail(next.key, problemOf(error));
-        else await this.#pause(failures++, error);
+        if (isUnauthorized(error)) break;
+        if (isPassing(error)) await this.#pause(failures++, error);
+        else this.#fail(key, problemOf(error));
       }
     }
     this.#sending = false;
   }
 
   #next(): Pending | undefined {
+    if (this.#stopped) return undefined;
     return this.#pending.find((one) => one.status === "sending");
   }
 
-  #drop(key: string, committed: Message): void {
-    this.#pending = this.#pending.filter((one) => one.key !== key);
-    this.#kept.write(this.#pending);
-    this.#changed(committed);
-  }
-
   #fail(key: string, problem: Problem | null): void {
-    this.#set(
-      this.#pending.map((one) => (one.key === key ? { ...one, status: "failed", problem } : one)),
+    this.#edit((pending) =>
+      pending.map((one) => (one.key === key ? { ...one, status: "failed", problem } : one)),
     );
   }
 
-  #set(pending: readonly Pending[]): void {
-    this.#pending = pending;
-    this.#kept.write(pending);
-    this.#changed(null);
+  #edit(edit: Edit): void {
+    if (this.#stopped) return;
+    this.#kept.write(edit(this.#kept.read()));
+    this.#pending = edit(this.#pending);
+    this.#changed();
   }
 
   async #pause(failures: number, error: unknown): Promise<void> {
@@ -116,19 +143,28 @@ function problemOf(error: unknown): Problem | null {
   return error instanceof ProblemError ? error.problem : null;
 }
 
-/** The browser's own maker of UUIDs is there over TLS only. */
+/** It may have arrived all the same, so nobody but its author can say whether to send it again. */
+function notTooOld(one: Pending): Pending {
+  return Date.now() - one.at < KEY_MS ? one : { ...one, status: "failed" };
+}
+
+/** `crypto.randomUUID` is there over TLS only. */
 export function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Those not shown already: an event may tell of a message before its own POST is answered. */
+/**
+ * Those not shown already: an event may tell of a message before its own POST is answered. The
+ * messages in `answered` are known to be others'.
+ */
 export function notYetShown(
   pending: readonly Pending[],
   messages: readonly Message[],
+  answered: ReadonlySet<string>,
 ): readonly Pending[] {
   if (pending.length === 0) return pending;
-  const taken = new Set<string>();
+  const taken = new Set(answered);
   return pending.filter((one) => {
     if (one.status !== "sending") return true;
     const shown = messages.find(

@@ -1,6 +1,5 @@
 /** One conversation, open: its state, its stream and its outbox, outside of any view. */
-import { call, client, ProblemError } from "../api";
-import { ofPerson, read, write } from "../keep";
+import { call, client, isPassing, isUnauthorized, ProblemError } from "../api";
 import { onRenewal, renew } from "../session";
 import { Store } from "../store";
 import {
@@ -12,8 +11,9 @@ import {
   seqOf,
   withTurn,
 } from "./conversation";
-import { conversationsChanged, putConversation, tasksChanged } from "./lists";
-import { notYetShown, Outbox } from "./outbox";
+import { conversationsChanged, heardInList, listed, tasksChanged } from "./lists";
+import { keptFor, notYetShown, Outbox } from "./outbox";
+import { meet, watch } from "./seen";
 import { Stream } from "./stream";
 import type { Connection, ConversationState, Event, OnBusy, Pending, Problem, Turn } from "./types";
 
@@ -45,16 +45,13 @@ export class Room {
   readonly #stream: Stream;
   #open = 0;
   #due = false;
+  #closed = false;
   #forget: (() => void) | null = null;
 
   constructor(id: string) {
     this.id = id;
-    const name = ofPerson(`outbox:${id}`);
     this.#outbox = new Outbox(
-      {
-        read: () => read<readonly Pending[]>(name, []),
-        write: (pending) => write(name, pending.length === 0 ? null : pending),
-      },
+      keptFor(id),
       (pending) => this.#post(pending),
       () => this.#show(),
     );
@@ -63,11 +60,28 @@ export class Room {
       event: (cursor, event) => this.#hear(cursor, event),
       connection: (connection) => this.#know({ connection }),
       gone: () => this.#gone(),
-      lost: () => this.#reload(),
+      lost: () => this.#load(),
       unauthorized: renew,
       busy: () => activeTurn(this.#state) !== null,
     });
     this.shown = new Store(this.#snapshot());
+  }
+
+  /** It may be forgotten: nobody looks at it, and nothing is on its way. */
+  get isIdle(): boolean {
+    return this.#open === 0 && this.#outbox.pending.length === 0;
+  }
+
+  /** Also of a conversation that nobody looks at. */
+  sendPending(): void {
+    void this.#outbox.send();
+  }
+
+  /** For good: the person has left. */
+  close(): void {
+    this.#closed = true;
+    this.#outbox.stop();
+    this.#stream.stop();
   }
 
   /** Somebody looks at it, as long as they don't call what is returned. */
@@ -77,69 +91,69 @@ export class Room {
     return () => {
       this.#open -= 1;
       if (this.#open > 0) return;
+      watch(null);
       this.#forget?.();
       this.#stream.stop();
     };
   }
 
   #begin(): void {
-    const stop = onRenewal(() => {
-      void this.#outbox.send();
+    watch(this.id);
+    const row = listed(this.id);
+    if (row !== undefined) meet([row]);
+    this.#forget = onRenewal(() => {
       if (this.#rest.loaded) this.#stream.again();
       else void this.#load();
     });
-    const online = () => void this.#outbox.send();
-    addEventListener("online", online);
-    this.#forget = () => {
-      stop();
-      removeEventListener("online", online);
-    };
     void this.#outbox.send();
     if (this.#rest.loaded) this.#stream.start();
     else void this.#load();
   }
 
-  async #load(): Promise<void> {
+  #loading: Promise<void> | null = null;
+
+  /** The first page, once however often it is asked for: two would overtake the stream. */
+  #load(): Promise<void> {
+    this.#loading ??= this.#readFirst().finally(() => {
+      this.#loading = null;
+    });
+    return this.#loading;
+  }
+
+  async #readFirst(): Promise<void> {
     try {
       const path = { conversation_id: this.id };
       const [conversation, page] = await Promise.all([
         call(() => client.GET("/api/chat/conversations/{conversation_id}", { params: { path } })),
         this.#page({ limit: PAGE }),
       ]);
-      this.#state = applyPage({ ...this.#state, conversation }, page);
-      if (conversation.active_turn !== null) {
-        this.#state = withTurn(this.#state, conversation.active_turn);
-      }
+      if (this.#closed) return;
+      // A turn that an answer told of before anything else did stays.
+      const { turns } = this.#rest.loaded ? empty() : this.#state;
+      this.#state = applyPage({ ...empty(), conversation, turns }, page);
       this.#know({ loaded: true, problem: null });
       if (this.#open > 0) this.#stream.start();
     } catch (error) {
-      this.#refused(error);
+      await this.#refused(error);
     }
   }
 
-  #refused(error: unknown): void {
-    if (
-      error instanceof ProblemError &&
-      error.problem.status < 500 &&
-      error.problem.status !== 429
-    ) {
-      if (error.problem.status !== 401) this.#know({ problem: error.problem });
+  async #refused(error: unknown): Promise<void> {
+    // Without a session it waits for one.
+    if (isUnauthorized(error)) return;
+    if (!isPassing(error)) {
+      if (error instanceof ProblemError) this.#know({ problem: error.problem });
       return;
     }
     this.#know({ connection: navigator.onLine ? "reconnecting" : "offline" });
-    setTimeout(() => this.#open > 0 && void this.#load(), RETRY_MS);
+    const asked = error instanceof ProblemError ? (error.retryAfter ?? 0) * 1000 : 0;
+    await new Promise((done) => setTimeout(done, Math.max(asked, RETRY_MS)));
+    if (this.#open > 0) await this.#readFirst();
   }
 
   #page(query: { limit: number; before?: string }): Promise<HistoryPage> {
     const params = { path: { conversation_id: this.id }, query };
     return call(() => client.GET("/api/chat/conversations/{conversation_id}/messages", { params }));
-  }
-
-  #reload(): void {
-    this.#stream.stop();
-    this.#state = empty();
-    this.#know({ loaded: false });
-    void this.#load();
   }
 
   #gone(): void {
@@ -154,29 +168,12 @@ export class Room {
     if (this.#state === before) return;
     if (this.#state.gap) {
       this.#state = beginAgain(this.#state);
-      this.#stream.again();
+      this.#stream.later();
     }
-    this.#pass(event);
-    this.#show();
-  }
-
-  /** What others on the page want to know at once. */
-  #pass(event: Event): void {
-    if (event.event === "conversation.updated") {
-      const { title } = event.conversation;
-      putConversation(this.id, () => ({ title }));
-    }
-    if (event.event === "turn.updated") {
-      const active_turn = activeTurn(this.#state);
-      putConversation(this.id, () => ({ active_turn }));
-      if (ENDED.has(event.turn.status) || event.turn.status === "queued") conversationsChanged();
-    }
-    if (event.event === "message.created") {
-      putConversation(this.id, ({ message_count }) => ({ message_count: message_count + 1 }));
-    }
-    if ("message" in event && event.message.role === "tool" && event.message.status === "completed")
-      tasksChanged();
+    heardInList(this.id, event, activeTurn(this.#state));
+    if (isToolDone(event)) tasksChanged();
     if (this.#state.deleted) conversationsChanged();
+    this.#show();
   }
 
   async #post(pending: Pending) {
@@ -188,12 +185,15 @@ export class Room {
     );
     // Told by the stream in its order; shown at once, so that nothing flickers meanwhile.
     this.#committed = [...this.#committed, message];
+    this.#answered.add(message.id);
     this.#state = withTurn(this.#state, turn);
     return message;
   }
 
   /** Answered, and not told by the stream yet. */
   #committed: ConversationState["messages"] = [];
+  /** The messages that were ours, so that no other of the same words is taken for them. */
+  readonly #answered = new Set<string>();
 
   send(content: string, onBusy: OnBusy = "enqueue"): void {
     this.#outbox.add(content, onBusy, this.#known());
@@ -203,7 +203,7 @@ export class Room {
     return this.#state.cursor === "" ? 0 : seqOf(this.#state.cursor);
   }
 
-  readonly resend = (key: string): void => this.#outbox.resend(key);
+  readonly resend = (key: string): void => this.#outbox.resend(key, this.#known());
   readonly discard = (key: string): void => this.#outbox.discard(key);
 
   async cancel(turnId: string): Promise<void> {
@@ -239,10 +239,9 @@ export class Room {
     if (this.#rest.loadingOlder || !this.#state.hasOlder || oldest === undefined) return;
     this.#know({ loadingOlder: true });
     try {
-      this.#state = applyPage(
-        this.#state,
-        await this.#page({ limit: PAGE, before: String(oldest.seq) }),
-      );
+      const page = await this.#page({ limit: PAGE, before: String(oldest.seq) });
+      // The first page may have been read anew meanwhile: then it is none of its neighbours.
+      if (this.#state.messages[0] === oldest) this.#state = applyPage(this.#state, page);
     } finally {
       this.#know({ loadingOlder: false });
     }
@@ -275,8 +274,14 @@ export class Room {
         ? this.#state.messages
         : [...this.#state.messages, ...this.#committed].sort((a, b) => a.seq - b.seq);
     const state = messages === this.#state.messages ? this.#state : { ...this.#state, messages };
-    return { ...this.#rest, state, pending: notYetShown(this.#outbox.pending, messages) };
+    const pending = notYetShown(this.#outbox.pending, messages, this.#answered);
+    return { ...this.#rest, state, pending };
   }
+}
+
+function isToolDone(event: Event): boolean {
+  if (event.event !== "message.updated" && event.event !== "message.created") return false;
+  return event.message.role === "tool" && event.message.status === "completed";
 }
 
 /** The turn that works or waits for a word; else the first in line. */

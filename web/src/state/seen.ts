@@ -1,5 +1,6 @@
 /** What was seen of each conversation on this device, by its number of messages. */
 import { ofPerson, read, write } from "../keep";
+import { session } from "../session";
 import { Store, useStore } from "../store";
 import type { Conversation } from "./types";
 
@@ -20,6 +21,10 @@ function load(): Seen {
   }
   return store.get();
 }
+
+session.subscribe(() => {
+  if (session.get().status === "signed-out") loadedFor = "";
+});
 
 export function useSeen(): Seen {
   load();
@@ -42,10 +47,18 @@ export function markSeen(id: string, count: number): void {
   write(name(), next);
 }
 
-/** Those of a list that are new to this device. */
+let watched: string | null = null;
+
+/** The conversation that is open: what comes in it is seen, as long as anybody looks at the page. */
+export function watch(id: string | null): void {
+  watched = id;
+}
+
+/** What a list says: of a conversation new to this device, or of the one that is looked at. */
 export function meet(conversations: readonly Conversation[]): void {
   const seen = load();
   for (const { id, message_count } of conversations) {
-    if (seen[id] === undefined) markSeen(id, message_count);
+    const isSeen = id === watched && !document.hidden;
+    if (isSeen || seen[id] === undefined) markSeen(id, message_count);
   }
 }

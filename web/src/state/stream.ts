@@ -22,6 +22,8 @@ const SILENCE_MS = 40_000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 5000;
 const HIDDEN_MS = 60_000;
+/** A connection that held this long was a good one: the next failure is the first again. */
+const GOOD_MS = 5000;
 
 export interface StreamTells {
   cursor(): string;
@@ -29,8 +31,8 @@ export interface StreamTells {
   connection(status: Connection): void;
   /** 404: there is no such conversation (any more). */
   gone(): void;
-  /** 400: the cursor is none of this conversation; read the first page again. */
-  lost(): void;
+  /** 400: the cursor is none of this conversation. Resolves once the first page is read again. */
+  lost(): Promise<void>;
   /** 401: true once there is a session again. */
   unauthorized(): Promise<boolean>;
   /** Whether a turn waits or runs: then a hidden tab goes on listening. */
@@ -45,6 +47,9 @@ export class Stream {
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   #resting: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
+  #pause = 0;
+  #heardAt = 0;
+  #openedAt = Number.POSITIVE_INFINITY;
   #stopped = true;
 
   constructor(conversationId: string, tells: StreamTells) {
@@ -55,30 +60,45 @@ export class Stream {
   start(): void {
     if (!this.#stopped) return;
     this.#stopped = false;
-    globalThis.addEventListener("online", this.#now);
+    globalThis.addEventListener("online", this.#online);
     globalThis.addEventListener("offline", this.#offline);
     document.addEventListener("visibilitychange", this.#looked);
+    if (document.hidden) this.#restLater();
     this.#connect();
   }
 
   stop(): void {
     this.#stopped = true;
-    globalThis.removeEventListener("online", this.#now);
+    globalThis.removeEventListener("online", this.#online);
     globalThis.removeEventListener("offline", this.#offline);
     document.removeEventListener("visibilitychange", this.#looked);
     clearTimeout(this.#resting);
     this.#drop();
   }
 
-  /** Begins again at the cursor: after a gap, or with a new session. */
+  /** Begins again at the cursor, at once: with a new session, or a network that is back. */
   again(): void {
     if (this.#stopped) return;
     this.#failures = 0;
     this.#connect();
   }
 
+  /** Begins again at the cursor, the later the more often that was needed: after a gap. */
+  later(): void {
+    this.#drop();
+    if (this.#stopped) return;
+    this.#failures = Date.now() - this.#openedAt > GOOD_MS ? 1 : this.#failures + 1;
+    this.#openedAt = Number.POSITIVE_INFINITY;
+    this.#tells.connection(this.#away());
+    const grown = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#failures - 1));
+    const pause = Math.max(this.#pause, grown * (0.5 + Math.random() / 2));
+    this.#pause = 0;
+    this.#timer = setTimeout(() => this.#connect(), pause);
+  }
+
   #drop(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     clearTimeout(this.#watchdog);
     this.#source?.close();
     this.#source = null;
@@ -90,8 +110,10 @@ export class Stream {
     const url = `${this.#path}?since=${encodeURIComponent(this.#tells.cursor())}`;
     const source = new EventSource(new URL(url, location.href), { fetch: this.#fetch });
     this.#source = source;
+    this.#heard();
     source.addEventListener("open", () => {
-      this.#failures = 0;
+      if (source !== this.#source) return;
+      this.#openedAt = Date.now();
       this.#tells.connection("open");
     });
     source.addEventListener("error", (error) => this.#failed(source, error.code));
@@ -107,7 +129,7 @@ export class Stream {
     if (event.event !== "stream.closing") return;
     if (event.reason === "deleted") this.stop();
     else if (event.reason === "unauthorized") void this.#refused();
-    else this.#later();
+    else this.later();
   }
 
   #failed(source: EventSource, code: number | undefined): void {
@@ -118,27 +140,14 @@ export class Stream {
     else if (code === 404) {
       this.stop();
       this.#tells.gone();
-    } else if (code === 400) this.#tells.lost();
-    else this.#later();
+    } else if (code === 400) void this.#tells.lost().then(() => this.later());
+    else this.later();
   }
 
   async #refused(): Promise<void> {
     this.#drop();
     this.#tells.connection("connecting");
-    if (await this.#tells.unauthorized()) this.again();
-  }
-
-  #pause = 0;
-
-  #later(): void {
-    this.#drop();
-    if (this.#stopped) return;
-    this.#failures += 1;
-    this.#tells.connection(this.#away());
-    const grown = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#failures - 1));
-    const pause = Math.max(this.#pause, grown * (0.5 + Math.random() / 2));
-    this.#pause = 0;
-    this.#timer = setTimeout(() => this.#connect(), pause);
+    if (await this.#tells.unauthorized()) this.later();
   }
 
   #away(): Connection {
@@ -165,27 +174,37 @@ export class Stream {
   };
 
   #heard(): void {
+    if (this.#source === null) return;
+    this.#heardAt = Date.now();
     clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => this.#later(), SILENCE_MS);
+    this.#watchdog = setTimeout(() => this.later(), SILENCE_MS);
   }
 
-  readonly #now = (): void => {
-    if (!this.#stopped && this.#source?.readyState !== 1) this.again();
+  readonly #online = (): void => {
+    if (!this.#isResting()) this.again();
   };
 
   readonly #offline = (): void => {
-    if (!this.#stopped) this.#later();
+    if (!this.#isResting()) this.later();
   };
 
   /** Browsers allow six connections to a host: a tab nobody looks at lets go of its own. */
   readonly #looked = (): void => {
     clearTimeout(this.#resting);
-    if (document.hidden) this.#resting = setTimeout(() => this.#rest(), HIDDEN_MS);
-    else this.#now();
+    // A machine that slept has lost its connections, and no timer has told.
+    const silent = Date.now() - this.#heardAt > SILENCE_MS;
+    if (document.hidden) this.#restLater();
+    else if (silent || this.#source?.readyState !== EventSource.OPEN) this.again();
   };
 
-  #rest(): void {
-    if (this.#tells.busy()) this.#resting = setTimeout(() => this.#rest(), HIDDEN_MS);
-    else this.#drop();
+  #isResting(): boolean {
+    return document.hidden && this.#source === null && this.#timer === undefined;
+  }
+
+  #restLater(): void {
+    this.#resting = setTimeout(() => {
+      if (this.#tells.busy()) this.#restLater();
+      else this.#drop();
+    }, HIDDEN_MS);
   }
 }

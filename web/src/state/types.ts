@@ -46,6 +46,8 @@ export interface Pending {
   status: "sending" | "failed";
   /** The last change that was known when it was said. */
   after: number;
+  /** When it was said, or said again. */
+  at: number;
   /** Why it was refused; null where only the network failed. */
   problem: Problem | null;
 }

@@ -4,26 +4,41 @@ import { call, client } from "../api";
 import { session } from "../session";
 import { useStore } from "../store";
 import { conversationsChanged } from "./lists";
-import { newKey } from "./outbox";
+import { conversationsWithPending, newKey } from "./outbox";
 import { Room, type Shown } from "./room";
 import type { ConversationView } from "./types";
 
 const KEPT = 10;
 const rooms = new Map<string, Room>();
 
-/** Those opened last are kept, so that going back to one is instant. */
+/** Those opened last are kept, so that going back to one is instant; and all with work to do. */
 function roomOf(id: string): Room {
   const room = rooms.get(id) ?? new Room(id);
   rooms.delete(id);
   rooms.set(id, room);
-  const oldest = rooms.keys().next().value;
-  if (rooms.size > KEPT && oldest !== undefined) rooms.delete(oldest);
+  for (const [oldest, { isIdle }] of rooms) {
+    if (rooms.size <= KEPT) break;
+    if (isIdle && oldest !== id) rooms.delete(oldest);
+  }
   return room;
 }
 
-session.subscribe(() => {
-  if (session.get().status === "signed-out") rooms.clear();
-});
+function sendPending(): void {
+  for (const id of conversationsWithPending()) roomOf(id);
+  for (const room of rooms.values()) room.sendPending();
+}
+
+function onSession(): void {
+  const { status } = session.get();
+  if (status === "signed-in") sendPending();
+  if (status !== "signed-out") return;
+  for (const room of rooms.values()) room.close();
+  rooms.clear();
+}
+
+session.subscribe(onSession);
+addEventListener("online", sendPending);
+onSession();
 
 export function useConversation(id: string): ConversationView {
   const room = useMemo(() => roomOf(id), [id]);
