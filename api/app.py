@@ -21,6 +21,7 @@ from api.lookout import Lookout
 from api.openapi import VERSION, openapi_config
 from api.request import JsonRequest, refuse_unknown_parameters
 from api.routes import (
+    chatkit,
     conversations,
     events,
     export,
@@ -99,6 +100,7 @@ def create_app(settings: Settings, page: Path = PAGE) -> Litestar:
             turns.router,
             tasks.router,
             mcp.router,
+            chatkit.router,
             search.router,
             export.router,
             feedback.router,
@@ -114,6 +116,7 @@ def create_app(settings: Settings, page: Path = PAGE) -> Litestar:
             db=db,
             redis=redis,
             feed=feed,
+            limits=limits,
             jobs=Jobs(redis),
             jar=doors.cookies,
             web_files=WebFiles(page),

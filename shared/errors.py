@@ -11,6 +11,7 @@ ParleyError
     ├── NotAwaitingApproval · AlreadyDecided
     ├── TooManyRequests
     │   └── TooManyStreams · QueueFull
+    ├── ChatKitNotInstalled
     └── Unavailable
 """
 
@@ -180,6 +181,12 @@ class TooManyStreams(TooManyRequests):
 class QueueFull(TooManyRequests):
     code = "queue_full"
     title = "Too many turns of the conversation wait already"
+
+
+class ChatKitNotInstalled(RequestError):
+    status = 501
+    code = "chatkit_not_installed"
+    title = "The server was installed without the extra parley[chatkit]"
 
 
 class Unavailable(RequestError):

@@ -131,7 +131,7 @@ async def test_what_makes_something_takes_an_idempotency_key(client: AsyncClient
         )
     assert makers == {
         *(CONVERSATIONS, messages_of("{conversation_id}")),
-        *("/api/chat", "/api/v1/{user_id}/chat"),
+        *("/api/chat", "/api/v1/{user_id}/chat", "/chatkit"),
     }
 
 
