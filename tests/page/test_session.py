@@ -9,6 +9,7 @@ from tests.fixtures.browser import OpenWindow
 from tests.fixtures.people import Person, make_token
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.up import Up
+from tests.fixtures.waiting import until
 from tests.page.chat import Chat
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
@@ -17,6 +18,10 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
 async def enter(page: Page, token: str) -> None:
     await page.get_by_label("Access token").fill(token)
     await page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+async def is_kept(page: Page, text: str) -> bool:
+    return text in await page.evaluate("JSON.stringify({...localStorage})")
 
 
 async def test_a_token_opens_the_page_and_is_kept_nowhere(
@@ -35,11 +40,11 @@ async def test_a_token_opens_the_page_and_is_kept_nowhere(
 async def test_signing_out_leaves_nothing_for_the_next(chat: Chat, service: Service) -> None:
     await chat.ask("say my secret", "my secret")
     await chat.composer.fill("half a thought")
+    await until(lambda: is_kept(chat.page, "half a thought"))
     await chat.page.get_by_role("button", name="Sign out").click()
     await expect(chat.page.get_by_label("Access token")).to_be_visible()
-    kept = await chat.page.evaluate("JSON.stringify({...localStorage})")
-    assert "half a thought" not in kept
     await chat.page.reload()
+    assert not await is_kept(chat.page, "half a thought")
     await expect(chat.page.get_by_label("Access token")).to_be_visible()
     await enter(chat.page, service.person.token)
     await expect(chat.row("say my secret")).to_have_count(1)
@@ -81,7 +86,7 @@ async def test_somebody_else_sees_nothing_of_it(
 async def test_under_parley_up_it_opens_signed_in(running: Up, open_window: OpenWindow) -> None:
     page = await (await open_window(await running.ready())).open()
     chat = Chat(page)
-    await chat.ask("say hello", "hello")
+    await chat.ask("say opened by the launcher", "opened by the launcher")
     await expect(page.get_by_text("developer", exact=True)).to_be_visible()
     await page.context.clear_cookies()
     await chat.ask("say again", "again")
@@ -89,7 +94,7 @@ async def test_under_parley_up_it_opens_signed_in(running: Up, open_window: Open
     await expect(page.get_by_label("Access token")).to_be_visible()
     await page.reload()
     await page.get_by_role("button", name="Sign in on this machine").click()
-    await expect(chat.row("say hello")).to_have_count(1)
+    await expect(chat.row("say opened by the launcher")).to_have_count(1)
 
 
 async def test_with_the_launcher_of_another_environment_nobody_is_let_in(
