@@ -11,7 +11,9 @@ import pytest
 from httpx import AsyncClient
 
 from api.app import create_app
-from shared.errors import SettingsError
+from api.cookies import Connection, Cookies
+from api.launcher import launcher_user
+from shared.errors import SettingsError, Unauthorized
 from shared.settings import Environment, Settings
 from tests.api.talk import CONVERSATIONS, expect_problem
 from tests.fixtures.http import speaking
@@ -110,6 +112,21 @@ async def test_a_friend_of_another_origin_is_not_the_page(at: Any) -> None:
 async def test_without_a_user_it_opens_for_nobody(at: Any) -> None:
     client = await at(parley_page_user="")
     expect_problem(await client.post(PATH, headers=OWN), 401, "unauthorized")
+
+
+def test_a_running_production_would_open_for_nobody_either(alone: Settings) -> None:
+    """It doesn't start with a user; the route asks all the same."""
+    host = "127.0.0.1:8123"
+    headers = [(b"host", host.encode()), (b"origin", f"https://{host}".encode())]
+    near: Any = {"type": "http", "headers": headers, "client": ("127.0.0.1", 9)}
+    for env in Environment:
+        changed = alone.model_copy(update=USER | {"parley_env": env})
+        asked = (changed, Cookies(changed), Connection(near))
+        if env is Environment.development:
+            assert launcher_user(*asked) == "developer"
+        else:
+            with pytest.raises(Unauthorized):
+                launcher_user(*asked)
 
 
 @pytest.mark.parametrize("user", [" ", "a" * 256, "a\nb"])
