@@ -14,7 +14,8 @@ from api.cookies import Connection, Cookies
 from shared.errors import Unauthorized
 from shared.settings import Environment, Settings
 
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+PASSED_ON = ("forwarded", "x-forwarded", "via", "x-real-ip")
+"""How the names of headers begin that somebody between us and the browser adds."""
 SAME_SITE = ("", "same-origin")
 
 
@@ -37,7 +38,7 @@ def _is_near(connection: Connection) -> bool:
     """The socket's own peer, whatever a header says; and nobody passed it on."""
     peer = connection.client
     address = parse(peer.host) if peer else None
-    forwarded = any(name in connection.headers for name in FORWARDED)
+    forwarded = any(name.lower().startswith(PASSED_ON) for name in connection.headers)
     return address is not None and address.is_loopback and not forwarded
 
 

@@ -82,6 +82,8 @@ async def test_this_machine_has_several_names(at: Any, address: str, peer: str) 
         OWN | {"X-Forwarded-For": "127.0.0.1"},
         OWN | {"Forwarded": "for=127.0.0.1"},
         OWN | {"X-Real-IP": "127.0.0.1"},
+        OWN | {"X-Forwarded-Port": "8123"},
+        OWN | {"Via": "1.1 proxy"},
         OWN | {"X-Forwarded-Host": "127.0.0.1"},
         OWN | {"Host": "rebound.evil.test:8123", "Origin": "http://rebound.evil.test:8123"},
         OWN | {"Host": "localhost.evil.test", "Origin": "http://localhost.evil.test"},

@@ -78,6 +78,13 @@ async def test_nothing_hostile_in_an_answer_runs_or_loads(chat: Chat) -> None:
     await expect_harmless(chat.page)
 
 
+async def test_html_is_shown_as_it_was_written(chat: Chat) -> None:
+    said = "Use <b>bold</b> here.\n\n<div>\nin a block\n</div>\n\n- <i>in a list</i>\n\nThe end."
+    await chat.ask(f"say {said}", "The end.")
+    for written in ("Use <b>bold</b> here.", "<div> in a block </div>", "<i>in a list</i>"):
+        await expect(chat.answers.last).to_contain_text(written)
+
+
 async def test_nor_where_it_is_cut_at_every_character(chat: Chat) -> None:
     await chat.ask(f"raw {json.dumps(TEXT)}", "The end.")
     await expect_harmless(chat.page)

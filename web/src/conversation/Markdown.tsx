@@ -9,11 +9,14 @@ import rehypeSanitize from "rehype-sanitize";
 import remarkGfm from "remark-gfm";
 import { CheckIcon, CopyIcon } from "../shell/icons";
 import { copy } from "./copy";
+import { htmlAsText } from "./htmlAsText";
 
 const ALLOWED = /^(https?:\/\/|mailto:)/i;
 const COPIED_MS = 2000;
-const REMARK = [remarkGfm];
-const REHYPE = [rehypeSanitize, rehypeHighlight];
+const REMARK = [remarkGfm, htmlAsText];
+// Made once: it learns all its languages each time it is made.
+const highlight = rehypeHighlight();
+const REHYPE = [rehypeSanitize, () => highlight];
 
 function address(url: string): string {
   return ALLOWED.test(url) ? url : "";

@@ -1,4 +1,6 @@
 const FENCE = /^ {0,3}(`{3,}|~{3,})/;
+/** What ends a fence stands alone: a language after it begins another, which is text within. */
+const BARE = /^ {0,3}(`{3,}|~{3,})\s*$/;
 const GOES_ON = /^(\s|[-*+] |\d+[.)] |>|\|)/;
 
 /**
@@ -19,7 +21,7 @@ export function blocksOf(text: string): string[] {
     const found = FENCE.exec(line)?.[1];
     if (found !== undefined) {
       if (fence === "") fence = found;
-      else if (found[0] === fence[0] && found.length >= fence.length) fence = "";
+      else if (BARE.test(line) && found[0] === fence[0] && found.length >= fence.length) fence = "";
     }
     blank = line.trim() === "";
     block += line;
