@@ -3,7 +3,7 @@
 # carries one. Prints nothing where there is one already.
 set -e
 cd "$(dirname "$0")/.."
-place=.parley-build/browser
+place=$PWD/.parley-build/browser
 for name in chromium chromium-browser google-chrome google-chrome-stable; do
   command -v "$name" >/dev/null && exit 0
 done
@@ -16,9 +16,9 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     >/dev/null 2>&1 && exit 0
 fi
 mkdir -p "$place"
-sh web/node.sh npm install --no-save --silent --prefix "$PWD/$place" @sparticuz/chromium@153.0.0
-found=$(cd "$place" && sh ../../web/node.sh sh -c "cd '$PWD/$place' && node --input-type=module -e '
-  import chromium from \"@sparticuz/chromium\";
+sh web/node.sh npm install --no-save --silent --prefix "$place" @sparticuz/chromium@153.0.0
+found=$(sh web/node.sh node --input-type=module -e '
+  const { default: chromium } = await import(process.argv[1]);
   console.log(await chromium.executablePath());
-'")
+' "$place/node_modules/@sparticuz/chromium/build/index.js")
 mv "$found" "$place/chromium"
