@@ -16,7 +16,7 @@ from uuid import UUID
 
 import anyio
 import msgspec
-from sse_starlette.event import ServerSentEvent
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.follower import BehindError, Cursor, Follower
 from shared.access import Access
@@ -26,8 +26,13 @@ from shared.events import ClosingReason, Event, StreamClosing
 from shared.feed import NOTHING_SEEN, Feed, Subscription
 from shared.publisher import MISSED, Changes, Delta, Missed, Told
 from shared.redis import REDIS_ERRORS
+from shared.settings import Settings
 from shared.store.replay import Replay, replay
 
+PING_SECONDS = 15
+SHUTDOWN_GRACE_SECONDS = 4
+"""For the last word on a busy machine; the server itself waits twice as long."""
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RETRY_MS = 2000
 PAGE = 100
 CATCH_UP_TRIES = 3
@@ -210,6 +215,24 @@ async def waking(viewer: Subscription, shutdown: anyio.Event) -> AsyncGenerator[
         yield
     finally:
         task.cancel()
+
+
+def answered_by(
+    body: AsyncGenerator[ServerSentEvent, None], *, settings: Settings, shutdown: anyio.Event
+) -> EventSourceResponse:
+    """The answer whose body this is. It says something now and then, and is cut off from a client
+    that reads nothing.
+    """
+    return EventSourceResponse(
+        body,
+        sep="\n",
+        ping=PING_SECONDS,
+        ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+        send_timeout=settings.parley_stream_send_timeout_seconds,
+        shutdown_event=shutdown,
+        shutdown_grace_period=SHUTDOWN_GRACE_SECONDS,
+        headers=HEADERS,
+    )
 
 
 def encode(cursor: Cursor, event: Event) -> ServerSentEvent:

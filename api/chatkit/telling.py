@@ -10,15 +10,14 @@ import anyio
 import msgspec
 from chatkit.types import StreamOptions, StreamOptionsEvent, ThreadCreatedEvent, ThreadStreamEvent
 from litestar.types import ASGIApp
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 
 from api.chatkit.asking import Followed
 from api.chatkit.items import serialise, thread_of
 from api.chatkit.relay import Relay
 from api.chatkit.visitor import Visitor
 from api.follower import Cursor
-from api.routes.events import HEADERS, PING_SECONDS, SHUTDOWN_GRACE_SECONDS
-from api.stream import event_stream
+from api.stream import answered_by, event_stream
 from shared.errors import NotFound
 from shared.events import (
     ConversationUpdated,
@@ -56,17 +55,8 @@ async def stream_of(visitor: Visitor, followed: Followed, *, created: bool = Fal
         lifetime=settings.parley_stream_lifetime_seconds,
         shutdown=shutdown,
     )
-    response = EventSourceResponse(
-        _relayed(visitor, followed, opening, told),
-        sep="\n",
-        ping=PING_SECONDS,
-        ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
-        send_timeout=settings.parley_stream_send_timeout_seconds,
-        shutdown_event=shutdown,
-        shutdown_grace_period=SHUTDOWN_GRACE_SECONDS,
-        headers=HEADERS,
-    )
-    return cast("ASGIApp", response)
+    body = _relayed(visitor, followed, opening, told)
+    return cast("ASGIApp", answered_by(body, settings=settings, shutdown=shutdown))
 
 
 async def _opening(

@@ -7,7 +7,7 @@ from typing import Annotated
 import anyio
 from litestar import Router, get
 from litestar.params import HeaderParameter, QueryParameter
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 
 from api.auth import TICKETS
 from api.cursors import parse_event_cursor
@@ -15,7 +15,7 @@ from api.deps import Configured, ConversationId, Db, Live, Owned
 from api.limits import OPENS_STREAM
 from api.openapi import BEARER, COOKIE, EVENT_STREAM, TICKET, described, problems
 from api.samples import EVENTS
-from api.stream import event_stream
+from api.stream import answered_by, event_stream
 from shared.errors import (
     CursorAhead,
     InvalidCursor,
@@ -25,11 +25,6 @@ from shared.errors import (
     Unauthorized,
 )
 from shared.store.conversations import last_seq
-
-PING_SECONDS = 15
-SHUTDOWN_GRACE_SECONDS = 4
-"""For the last word on a busy machine; the server itself waits twice as long."""
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 LastEventId = Annotated[
     str | None,
@@ -84,7 +79,7 @@ async def follow(
     if cursor.seq > last:
         raise CursorAhead
     shutdown = anyio.Event()
-    return EventSourceResponse(
+    return answered_by(
         event_stream(
             db=db,
             feed=feed,
@@ -96,13 +91,8 @@ async def follow(
             lifetime=settings.parley_stream_lifetime_seconds,
             shutdown=shutdown,
         ),
-        sep="\n",
-        ping=PING_SECONDS,
-        ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
-        send_timeout=settings.parley_stream_send_timeout_seconds,
-        shutdown_event=shutdown,
-        shutdown_grace_period=SHUTDOWN_GRACE_SECONDS,
-        headers=HEADERS,
+        settings=settings,
+        shutdown=shutdown,
     )
 
 
