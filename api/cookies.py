@@ -83,16 +83,18 @@ class Cookies:
 
     def names_known_origin(self, connection: Connection) -> bool:
         """Whether it says, once, that it comes from here or from an origin that is allowed."""
-        given = connection.headers.getall("origin", [])
-        named = len(given) == 1 and given[0].lower() in self._origins
-        return self.names_own_origin(connection) or named
+        return self._names(connection, self._origins)
 
     def names_own_origin(self, connection: Connection) -> bool:
+        """The same, and it comes from here."""
+        return self._names(connection, set())
+
+    def _names(self, connection: Connection, others: set[str]) -> bool:
         headers = connection.headers
         given, hosts = headers.getall("origin", []), headers.getall("host", [])
         if len(given) != 1 or len(hosts) != 1:
             return False
-        return given[0].lower() in self._own(hosts[0].lower())
+        return given[0].lower() in others | self._own(hosts[0].lower())
 
     def _own(self, host: str) -> set[str]:
         """Where the TLS ends before us we see none of it: outside of development all is https."""
