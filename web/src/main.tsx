@@ -2,11 +2,13 @@ import { QueryClientProvider } from "@tanstack/react-query";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import { start } from "./session";
+import { Boundary, Broken } from "./shell/Boundary";
 import { queries } from "./state/client";
 import "./theme.css";
 import "./list.css";
 import "./shell.css";
 import "./dialogs.css";
+import "./shell/panels.css";
 import "./conversation.css";
 import "./composer.css";
 import "./tools.css";
@@ -16,8 +18,10 @@ const root = document.getElementById("root");
 if (root !== null) {
   start();
   createRoot(root).render(
-    <QueryClientProvider client={queries}>
-      <App />
-    </QueryClientProvider>,
+    <Boundary otherwise={<Broken />} onError={(error) => console.error(error)}>
+      <QueryClientProvider client={queries}>
+        <App />
+      </QueryClientProvider>
+    </Boundary>,
   );
 }

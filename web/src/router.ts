@@ -29,7 +29,8 @@ export function navigate(id: string | null, { replace = false } = {}): void {
 /** For links: a plain click stays on the page, any other is the browser's. */
 export function follow(id: string | null) {
   return (event: React.MouseEvent): void => {
-    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (event.button !== 0 || event.metaKey || event.ctrlKey) return;
+    if (event.shiftKey || event.altKey) return;
     event.preventDefault();
     navigate(id);
   };

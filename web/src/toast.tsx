@@ -32,7 +32,7 @@ function close(id: number): void {
 export function Toasts() {
   const shown = useStore(toasts);
   return (
-    <section className="toasts" role="alert" aria-label="Notices">
+    <section className="toasts" role="alert" aria-atomic="false" aria-label="Notices">
       {shown.map((one) => (
         <ToastView key={one.id} {...one} />
       ))}
@@ -49,7 +49,13 @@ function ToastView({ id, text }: Toast) {
   }, [id, held]);
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: it only waits while somebody reads
-    <div className="toast" onMouseEnter={() => setHeld(true)} onMouseLeave={() => setHeld(false)}>
+    <div
+      className="toast"
+      onPointerEnter={() => setHeld(true)}
+      onPointerLeave={() => setHeld(false)}
+      onFocus={() => setHeld(true)}
+      onBlur={() => setHeld(false)}
+    >
       <span>{text}</span>
       <IconButton label="Close notice" onClick={() => close(id)}>
         <CloseIcon />

@@ -1,31 +1,25 @@
-import { useEffect } from "react";
 import { useRoute } from "../router";
 import { rowsOf, useConversations } from "../state/lists";
 import { isUnread, useSeen } from "../state/seen";
 import { ConversationRow } from "./ConversationRow";
 import { Endless, Skeletons } from "./Endless";
+import { useMinute } from "./minute";
+import { Trouble } from "./Trouble";
 
 export function ConversationList() {
-  const { data, error, isPending, hasNextPage, isFetchingNextPage, fetchNextPage, refetch } =
-    useConversations();
+  const list = useConversations();
   const current = useRoute();
   const seen = useSeen();
-  const rows = rowsOf(data);
-  useTitle(rows.find(({ id }) => id === current)?.title);
+  const now = useMinute();
+  const rows = rowsOf(list.data);
 
-  if (isPending) return <Skeletons count={6} />;
-  if (error !== null && rows.length === 0) {
-    return (
-      <div className="list-note">
-        <p>{error.message}</p>
-        <button type="button" className="secondary" onClick={() => refetch()}>
-          Try again
-        </button>
-      </div>
-    );
+  if (list.isPending) return <Skeletons count={6} />;
+  if (list.error !== null && rows.length === 0) {
+    return <Trouble error={list.error} again={list.refetch} />;
   }
-  if (rows.length === 0)
+  if (rows.length === 0) {
     return <p className="list-note">Your conversations will be listed here.</p>;
+  }
   return (
     <>
       <ul className="rows" aria-label="Conversations">
@@ -35,16 +29,16 @@ export function ConversationList() {
             conversation={conversation}
             current={conversation.id === current}
             unread={conversation.id !== current && isUnread(seen, conversation)}
+            now={now}
           />
         ))}
       </ul>
-      <Endless more={hasNextPage} loading={isFetchingNextPage} load={fetchNextPage} />
+      <Endless
+        more={list.hasNextPage}
+        loading={list.isFetchingNextPage}
+        error={list.isFetchNextPageError ? list.error : null}
+        load={list.fetchNextPage}
+      />
     </>
   );
-}
-
-function useTitle(title: string | undefined): void {
-  useEffect(() => {
-    document.title = title === undefined ? "Parley" : `${title} · Parley`;
-  }, [title]);
 }

@@ -6,13 +6,15 @@ import { MoreIcon } from "./icons";
 import { Menu } from "./Menu";
 import { optionsOf } from "./options";
 import { drawer, renaming } from "./panels";
-import { TitleInput } from "./TitleInput";
+import { TitleInput, useFocusBack } from "./TitleInput";
 import { ago, full } from "./time";
 
 interface Props {
   conversation: Conversation;
   current: boolean;
   unread: boolean;
+  /** It is drawn again as time passes. */
+  now: number;
 }
 
 const PLACE = "row:";
@@ -21,9 +23,11 @@ export const ConversationRow = memo(function ConversationRow({
   conversation,
   current,
   unread,
+  now,
 }: Props) {
   const { id, title, updated_at, last_message_preview, active_turn } = conversation;
   const writing = useStore(renaming) === PLACE + id;
+  const link = useFocusBack<HTMLAnchorElement>(writing);
   const go = follow(id);
   return (
     <li className={current ? "row current" : "row"}>
@@ -31,6 +35,7 @@ export const ConversationRow = memo(function ConversationRow({
         <TitleInput id={id} title={title} />
       ) : (
         <a
+          ref={link}
           href={pathOf(id)}
           aria-current={current ? "page" : undefined}
           onClick={(event) => {
@@ -41,7 +46,7 @@ export const ConversationRow = memo(function ConversationRow({
           <span className={unread ? "row-title unread" : "row-title"}>{title}</span>
           <Mark status={active_turn?.status} unread={unread} />
           <time dateTime={updated_at} title={full(updated_at)}>
-            {ago(updated_at)}
+            {ago(updated_at, now)}
           </time>
           <span className="row-preview">{last_message_preview || "Nothing said yet"}</span>
         </a>

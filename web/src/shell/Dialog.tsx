@@ -1,5 +1,5 @@
 /** The browser's own dialog: it keeps the focus within, and Escape closes it. */
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type KeyboardEvent, type ReactNode, useEffect, useId, useRef } from "react";
 
 interface Props {
   title: string;
@@ -18,14 +18,24 @@ export function Dialog({ title, onClose, firm = false, className = "", children 
     dialog.current?.showModal();
     return () => before?.focus();
   }, []);
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    if (firm) event.preventDefault();
+  };
+  const closed = () => {
+    // A browser lets nobody be held for ever: whoever insists closes even a firm one.
+    if (firm) dialog.current?.showModal();
+    else onClose();
+  };
   return (
     <dialog
       ref={dialog}
       className={`dialog ${className}`}
       aria-labelledby={heading}
       onCancel={(event) => firm && event.preventDefault()}
-      onClose={onClose}
-      onKeyDown={(event) => event.key === "Escape" && event.stopPropagation()}
+      onClose={closed}
+      onKeyDown={onKeyDown}
     >
       <h2 id={heading}>{title}</h2>
       {children}

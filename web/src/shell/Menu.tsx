@@ -1,5 +1,14 @@
 /** A button that opens a short list of things to do (the menu button of the ARIA practices). */
-import { type KeyboardEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
+import {
+  type KeyboardEvent,
+  type ReactNode,
+  type RefObject,
+  useEffect,
+  useId,
+  useLayoutEffect,
+  useRef,
+  useState,
+} from "react";
 
 export interface Choice {
   label: string;
@@ -23,6 +32,7 @@ export function Menu({ label, icon, choices, className = "" }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
   const id = useId();
+  const up = useIsCramped(open, box);
 
   useEffect(() => {
     if (!open) return;
@@ -54,7 +64,7 @@ export function Menu({ label, icon, choices, className = "" }: Props) {
 
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: the keys are those of the menu within
-    <div ref={box} className={`menu ${className}`} onKeyDown={onKeyDown}>
+    <div ref={box} className={`menu ${className} ${up ? "up" : ""}`} onKeyDown={onKeyDown}>
       <button
         ref={button}
         type="button"
@@ -121,4 +131,23 @@ function move(event: KeyboardEvent, box: HTMLElement | null): void {
   if (place === undefined) return;
   event.preventDefault();
   items[place]?.focus();
+}
+
+/** There is less room below than it needs, and enough above. */
+function useIsCramped(open: boolean, box: RefObject<HTMLElement | null>): boolean {
+  const [cramped, setCramped] = useState(false);
+  useLayoutEffect(() => {
+    const list = box.current?.querySelector("[role=menu]")?.getBoundingClientRect();
+    if (!open || list === undefined || box.current === null) return setCramped(false);
+    const around = frameOf(box.current);
+    const start = box.current.getBoundingClientRect().top;
+    setCramped(list.bottom > around.bottom && start - around.top > list.height);
+  }, [open, box]);
+  return cramped;
+}
+
+/** What cuts it off: a list that scrolls, or the window. */
+function frameOf(box: HTMLElement): { top: number; bottom: number } {
+  const list = box.closest(".sidebar-list")?.getBoundingClientRect();
+  return list ?? { top: 0, bottom: innerHeight };
 }

@@ -1,102 +1,66 @@
-import { lazy, Suspense, useEffect, useState } from "react";
+import { lazy, useEffect, useState } from "react";
 import { follow } from "../router";
-import { useSession } from "../session";
 import { useStore } from "../store";
-import { toast } from "../toast";
+import { Later } from "./Boundary";
 import { ConversationList } from "./ConversationList";
+import { useDrawer } from "./drawer";
 import { Skeletons } from "./Endless";
+import { Foot } from "./Foot";
 import { IconButton } from "./IconButton";
-import { CloseIcon, PlusIcon, SearchIcon } from "./icons";
-import { asked, choose, drawer, type Theme, theme } from "./panels";
+import { CloseIcon, PlusIcon } from "./icons";
+import { drawer } from "./panels";
+import { SearchField } from "./SearchField";
 
 const SearchResults = lazy(() => import("./SearchResults"));
 const QUIET_MS = 250;
-const THEMES: Record<Theme, string> = { system: "System", light: "Light", dark: "Dark" };
 
-export function Sidebar() {
+/** The list of conversations; on a narrow screen a drawer over the rest. */
+export function Sidebar({ over, inert }: { over: boolean; inert: boolean }) {
   const open = useStore(drawer);
   const [typed, setTyped] = useState("");
   const said = useQuiet(typed.trim());
-  const go = follow(null);
+  const dialog = useDrawer(over, "Conversations", hide);
   return (
-    <nav id="sidebar" className={open ? "sidebar open" : "sidebar"} aria-label="Conversations">
-      <div className="sidebar-top">
-        <span className="brand">Parley</span>
-        <IconButton
-          label="Close the list"
-          className="only-narrow"
-          onClick={() => drawer.set(false)}
-        >
-          <CloseIcon />
-        </IconButton>
-      </div>
-      <a
-        className="new"
-        href="/"
-        onClick={(event) => {
-          go(event);
-          drawer.set(false);
-        }}
-      >
-        <PlusIcon /> New conversation
-      </a>
-      <div className="search">
-        <SearchIcon />
-        <input
-          id="search"
-          type="search"
-          placeholder="Search"
-          aria-label="Search conversations"
-          maxLength={200}
-          value={typed}
-          onInput={(event) => setTyped(event.currentTarget.value)}
-          onKeyDown={(event) => {
-            if (event.key !== "Escape") return;
-            event.stopPropagation();
-            setTyped("");
-            event.currentTarget.blur();
-          }}
-        />
-      </div>
-      <div className="sidebar-list">
-        {said === "" ? (
-          <ConversationList />
-        ) : (
-          <Suspense fallback={<Skeletons count={4} />}>
-            <SearchResults said={said} />
-          </Suspense>
-        )}
-      </div>
-      <Foot />
-    </nav>
+    <div id="sidebar" className={open ? "sidebar open" : "sidebar"} inert={inert} {...dialog}>
+      <nav className="sidebar-nav" aria-label="Conversations">
+        <div className="sidebar-top">
+          <span className="brand">Parley</span>
+          <IconButton label="Close the list" className="only-narrow" onClick={hide}>
+            <CloseIcon />
+          </IconButton>
+        </div>
+        <NewLink />
+        <SearchField typed={typed} type={setTyped} />
+        <div className="sidebar-list">
+          {said === "" ? (
+            <ConversationList />
+          ) : (
+            <Later meanwhile={<Skeletons count={4} />}>
+              <SearchResults said={said} />
+            </Later>
+          )}
+        </div>
+        <Foot />
+      </nav>
+    </div>
   );
 }
 
-function Foot() {
-  const { user, signOut } = useSession();
-  const look = useStore(theme);
+const hide = () => drawer.set(false);
+
+function NewLink() {
+  const go = follow(null);
   return (
-    <div className="sidebar-foot">
-      <span className="who" title={user ?? ""}>
-        {user}
-      </span>
-      <label className="theme">
-        <span className="visually-hidden">Colours</span>
-        <select value={look} onChange={(event) => choose(event.currentTarget.value as Theme)}>
-          {Object.entries(THEMES).map(([value, words]) => (
-            <option key={value} value={value}>
-              {words}
-            </option>
-          ))}
-        </select>
-      </label>
-      <IconButton label="Keyboard shortcuts" onClick={() => asked.set({ what: "help" })}>
-        <span aria-hidden="true">?</span>
-      </IconButton>
-      <button type="button" className="secondary" onClick={() => signOut().catch(toast)}>
-        Sign out
-      </button>
-    </div>
+    <a
+      className="new"
+      href="/"
+      onClick={(event) => {
+        go(event);
+        hide();
+      }}
+    >
+      <PlusIcon /> New conversation
+    </a>
   );
 }
 

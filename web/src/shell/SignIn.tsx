@@ -1,4 +1,4 @@
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { useSession } from "../session";
 
 /** A token once; from then on the browser has a cookie. */
@@ -16,7 +16,13 @@ export function SignIn() {
       setProblem(error instanceof Error ? error.message : "That did not work.");
     }
     setBusy(false);
+    field.current?.select();
   };
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    // On a phone it would bring up the keyboard over the words.
+    if (!matchMedia("(pointer: coarse)").matches) field.current?.focus();
+  }, []);
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const token = String(new FormData(event.currentTarget).get("token") ?? "");
@@ -26,17 +32,21 @@ export function SignIn() {
   return (
     <form className="sign-in" onSubmit={submit}>
       {launcher && (
-        <button
-          type="button"
-          className="primary"
-          disabled={busy}
-          onClick={() => attempt(signInHere)}
-        >
-          Sign in on this machine
-        </button>
+        <>
+          <button
+            type="button"
+            className="primary"
+            disabled={busy}
+            onClick={() => attempt(signInHere)}
+          >
+            Sign in on this machine
+          </button>
+          <p className="or quiet">or with a token</p>
+        </>
       )}
       <label htmlFor="token">Access token</label>
       <input
+        ref={field}
         id="token"
         name="token"
         type="password"

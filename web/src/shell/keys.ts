@@ -1,7 +1,8 @@
 /** The keys that work everywhere on the page. `Esc` belongs to what it stops or closes. */
 import { useEffect } from "react";
 import { navigate } from "../router";
-import { asked, drawer } from "./panels";
+import { NARROW } from "./drawer";
+import { asked, drawer, hideOverlays } from "./panels";
 
 function isTyping(target: EventTarget | null): boolean {
   return (
@@ -9,19 +10,42 @@ function isTyping(target: EventTarget | null): boolean {
   );
 }
 
+/** Under a dialog the page rests. */
+function isAsking(): boolean {
+  return asked.get() !== null || document.querySelector("dialog[open]") !== null;
+}
+
 function onKey(event: KeyboardEvent): void {
+  if (isAsking() || event.defaultPrevented) return;
   const command = event.ctrlKey || event.metaKey;
   if (command && event.shiftKey && event.key.toLowerCase() === "o") {
     event.preventDefault();
-    navigate(null);
-    requestAnimationFrame(() => document.getElementById("composer")?.focus());
-  } else if (event.key === "Escape") drawer.set(false);
-  if (command || event.altKey || isTyping(event.target) || asked.get() !== null) return;
+    begin();
+  } else if (event.key === "Escape" && hideOverlays()) {
+    // It has closed something: it must not stop an answer as well.
+    event.stopImmediatePropagation();
+  }
+  if (command || event.altKey || isTyping(event.target)) return;
   if (event.key === "/") {
     event.preventDefault();
-    drawer.set(true);
-    document.getElementById("search")?.focus();
+    search();
   } else if (event.key === "?") asked.set({ what: "help" });
+}
+
+function begin(): void {
+  hideOverlays();
+  navigate(null);
+  focusSoon("composer");
+}
+
+function search(): void {
+  if (matchMedia(NARROW).matches) drawer.set(true);
+  focusSoon("search");
+}
+
+/** Once it is drawn. */
+function focusSoon(id: string): void {
+  requestAnimationFrame(() => document.getElementById(id)?.focus());
 }
 
 export function useKeys(): void {

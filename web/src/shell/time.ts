@@ -3,7 +3,7 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const WEEK = 7 * DAY;
 
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "narrow" });
 const short = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
 const long = new Intl.DateTimeFormat("en", { dateStyle: "full", timeStyle: "short" });
 const clock = new Intl.DateTimeFormat("en", { timeStyle: "short" });
