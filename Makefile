@@ -24,10 +24,10 @@ up: runtime
 	@$(MAKE) -s web || echo "The page could not be built; everything else works without it."
 	@exec $(BIN)/parley up $(ARGS)
 
-# Two at a time: half of it waits for processes. A file's tests share what they start.
+# Three at a time: much of it waits for processes. A file's tests share what they start.
 test: dev web browser
 	@$(NODE) npm test
-	@exec $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	@exec $(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 lint: dev modules
 	$(BIN)/ruff check .

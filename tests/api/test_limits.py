@@ -186,8 +186,13 @@ async def test_an_address_over_its_limit_gets_no_look_at_its_token_from_health_e
             assert (await client.request(method, "/health")).status_code == 200
 
 
-async def test_many_processes_together_let_pass_exactly_as_many(settings: Settings) -> None:
-    """Each has its own client and asks for all it has at once; the scripts are new to Redis."""
+async def test_many_processes_together_let_pass_exactly_as_many(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its own client and asks for all it has at once; the scripts are new to Redis. On a
+    busy machine the answers take longer than a process waits before it counts by itself.
+    """
+    monkeypatch.setattr("api.trips.ASK_SECONDS", 10.0)
     windows = [Window("requests", "parley:limit:requests:x", 50), Window("address", "other", 400)]
     clients = [connect_redis(settings) for _ in range(5)]
     await clients[0].script_flush()

@@ -84,7 +84,7 @@ async def test_redis_is_killed_while_one_watches(fragile: Fragile, open_window: 
     await expect(chat.answers.last).to_contain_text("without Redis", timeout=30_000)
 
 
-async def test_offline_is_told_and_what_is_said_meanwhile_goes_out_afterwards(
+async def test_ten_seconds_offline_are_told_and_what_is_said_meanwhile_goes_out_afterwards(
     chat: Chat, service: Service
 ) -> None:
     await chat.say(GATED)
@@ -94,6 +94,8 @@ async def test_offline_is_told_and_what_is_said_meanwhile_goes_out_afterwards(
     await chat.say("say from the tunnel")
     await expect(chat.log).to_contain_text("it goes out when you are back")
     service.stand_in.open_gate()
+    await chat.page.evaluate("new Promise((done) => setTimeout(done, 10_000))")
+    await expect(chat.page.get_by_text("You are offline")).to_be_visible()
     await chat.page.context.set_offline(False)
     await expect(chat.page.get_by_text("You are offline")).to_have_count(0)
     await expect(chat.answers.first).to_contain_text("the rest of it")

@@ -108,6 +108,7 @@ def test_a_second_ctrl_c_at_the_question_leaves(chat: StartChat, handler: type[A
     handler.deaf = True
     talk = chat("What is on my list today?", terminal=True)
     talk.until_told("approve?")
+    talk.until_it_reads()
     talk.press_ctrl_c()
     talk.until(lambda: CANCEL in handler.posted)
     assert talk.process.poll() is None
