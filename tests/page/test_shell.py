@@ -175,3 +175,22 @@ async def test_a_part_that_cannot_be_loaded_leaves_the_rest(chat: Chat) -> None:
     await chat.page.get_by_role("button", name="Tasks", exact=True).click()
     await expect(chat.page.get_by_text("could not be loaded")).to_be_visible()
     await chat.ask("say it goes on", "it goes on")
+
+
+async def test_a_title_that_is_written_stays_when_the_list_comes_to_know_it(chat: Chat) -> None:
+    go_on = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await go_on.wait()
+        await route.continue_()
+
+    await chat.ask("say hello", "hello")
+    await chat.page.route(re.compile(r"/api/chat/conversations\?"), hold)
+    await chat.page.reload()
+    await chat.page.get_by_role("heading", name="say hello").get_by_role("button").click()
+    title = chat.page.get_by_role("textbox", name="Title")
+    await title.fill("Half a na")
+    go_on.set()
+    await expect(chat.rows).to_have_count(1)
+    await expect(title).to_have_value("Half a na")
+    await expect(title).to_be_focused()

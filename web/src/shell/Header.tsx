@@ -1,3 +1,4 @@
+import { memo } from "react";
 import { useRoute } from "../router";
 import { rowsOf, useConversations } from "../state/lists";
 import { useConversation } from "../state/useConversation";
@@ -41,17 +42,13 @@ function NewTitle() {
   return <h1 className="title">New conversation</h1>;
 }
 
+/** One place for both: a title that is being written must stay when the list comes to know it. */
 function OpenTitle({ id }: { id: string }) {
-  const title = rowsOf(useConversations().data).find((row) => row.id === id)?.title;
-  return title === undefined ? <UnlistedTitle id={id} /> : <Title id={id} title={title} />;
-}
-
-/** The list hasn't got that far, or it isn't there at all. */
-function UnlistedTitle({ id }: { id: string }) {
+  const listed = rowsOf(useConversations().data).find((row) => row.id === id)?.title;
   const { state, problem } = useConversation(id);
-  const title = state.conversation?.title;
-  if (title === undefined || state.deleted || problem !== null) return <NoTitle />;
-  return <Title id={id} title={title} />;
+  const isGone = state.deleted || problem !== null;
+  const title = listed ?? (isGone ? undefined : state.conversation?.title);
+  return title === undefined ? <NoTitle /> : <Title id={id} title={title} />;
 }
 
 function NoTitle() {
@@ -63,7 +60,7 @@ function NoTitle() {
   );
 }
 
-function Title({ id, title }: { id: string; title: string }) {
+const Title = memo(function Title({ id, title }: { id: string; title: string }) {
   usePageTitle(title);
   const writing = useStore(renaming) === PLACE + id;
   const button = useFocusBack<HTMLButtonElement>(writing);
@@ -82,4 +79,4 @@ function Title({ id, title }: { id: string; title: string }) {
       />
     </>
   );
-}
+});
