@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 CONVERSATION = re.compile(r"/c/([0-9a-f-]{36})$")
 
@@ -38,6 +39,18 @@ class Chat:
         found = CONVERSATION.search(self.page.url)
         assert found is not None
         return found[1]
+
+    async def hold(self, addresses: re.Pattern[str]) -> asyncio.Event:
+        """What the page asks for there comes once the event is set."""
+        go_on = asyncio.Event()
+
+        async def wait(route: Route) -> None:
+            if route.request.method == "GET":
+                await go_on.wait()
+            await route.continue_()
+
+        await self.page.route(addresses, wait)
+        return go_on
 
     def row(self, title: str) -> Locator:
         return self.rows.filter(has_text=title)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 import pytest
@@ -14,6 +13,7 @@ from tests.page.chat import Chat
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
 
+LIST = re.compile(r"/api/chat/conversations\?")
 PROBLEM = {
     "type": "about:blank",
     "title": "Forbidden",
@@ -35,18 +35,6 @@ async def refuse_changes(chat: Chat) -> None:
             await route.fallback()
 
     await chat.page.route("**/api/chat/conversations/*", look)
-
-
-async def hold_the_list(chat: Chat) -> asyncio.Event:
-    """It comes once the event is set."""
-    go_on = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        await go_on.wait()
-        await route.continue_()
-
-    await chat.page.route(re.compile(r"/api/chat/conversations\?"), hold)
-    return go_on
 
 
 async def test_a_refused_rename_is_told_and_taken_back(chat: Chat) -> None:
@@ -169,7 +157,7 @@ async def test_after_a_rename_the_focus_is_where_it_was(chat: Chat) -> None:
 
 
 async def test_the_list_shows_that_it_is_on_its_way(chat: Chat) -> None:
-    go_on = await hold_the_list(chat)
+    go_on = await chat.hold(LIST)
     await chat.page.reload()
     await expect(chat.page.locator(".sidebar .skeleton").first).to_be_visible()
     go_on.set()
@@ -185,7 +173,7 @@ async def test_a_part_that_cannot_be_loaded_leaves_the_rest(chat: Chat) -> None:
 
 async def test_a_title_that_is_written_stays_when_the_list_comes_to_know_it(chat: Chat) -> None:
     await chat.ask("say hello", "hello")
-    go_on = await hold_the_list(chat)
+    go_on = await chat.hold(LIST)
     await chat.page.reload()
     await chat.page.get_by_role("heading", name="say hello").get_by_role("button").click()
     title = chat.page.get_by_role("textbox", name="Title")

@@ -135,6 +135,17 @@ describe("an outbox", () => {
     expect(outbox.pending).toEqual([]);
   });
 
+  it("goes on when somebody signs in while the refusal is still on its way", async () => {
+    const { asked, answers, post } = makeServer();
+    const outbox = new Outbox(memory(), post, () => {});
+    answers.push(problem(401));
+    outbox.add("a", "enqueue", 0);
+    await outbox.send();
+    await vi.runAllTimersAsync();
+    expect(asked).toHaveLength(2);
+    expect(outbox.pending).toEqual([]);
+  });
+
   it("discards", async () => {
     const { answers, post } = makeServer();
     const kept = memory();

@@ -46,6 +46,8 @@ export class Outbox {
   readonly #post: Post;
   readonly #changed: () => void;
   #sending = false;
+  /** Asked to send since the request that is on its way began: somebody may have signed in. */
+  #asked = false;
   #stopped = false;
   #wake: (() => void) | null = null;
 
@@ -92,18 +94,21 @@ export class Outbox {
   /** One after the other, as they were said; until all are through, or somebody must sign in. */
   async send(): Promise<void> {
     this.#wake?.();
+    this.#asked = true;
     if (this.#sending) return;
     this.#sending = true;
     let failures = 0;
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
       const { key } = next;
+      this.#asked = false;
       try {
         await this.#post(next);
         failures = 0;
         this.discard(key);
       } catch (error) {
-        if (isUnauthorized(error)) break;
-        if (isPassing(error)) await this.#pause(failures++, error);
+        if (isUnauthorized(error)) {
+          if (!this.#asked) break;
+        } else if (isPassing(error)) await this.#pause(failures++, error);
         else this.#fail(key, problemOf(error));
       }
     }
