@@ -9,6 +9,9 @@ WEB_SOURCES = $$(find web -name node_modules -prune -o -type f -print | LC_ALL=C
 ARGS ?=
 PYTHON ?=
 
+# Where Python may keep no bytecode, each of the many processes would compile all it loads anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help up web test lint types contracts check mutants lock venv runtime dev wire node modules browser
 
 help:
@@ -107,7 +110,7 @@ UV = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$($(BIN)/py
 # Nothing is uninstalled, so that `make up` after `make test` keeps the tools. Where uv can't, pip does.
 define install
 @cmp -s $(1) $(VENV)/.$(1) || { echo "Installing $(1)"; \
-	{ $(UV) pip install --no-deps --require-hashes -r $(1) \
+	{ $(UV) pip install --compile-bytecode --no-deps --require-hashes -r $(1) \
 	  || $(BIN)/python -m pip install --no-deps --require-hashes -r $(1); } \
 	&& cp $(1) $(VENV)/.$(1); }
 endef
