@@ -118,6 +118,12 @@ async def test_a_screen_reader_hears_an_answer_once_and_whole(chat: Chat) -> Non
     await expect(heard).to_have_count(0)
 
 
+async def test_a_screen_reader_hears_that_an_answer_failed(chat: Chat) -> None:
+    await chat.ask("say hello there", "hello there")
+    await chat.say("flaky 500 4 say better now")
+    await expect(chat.page.locator("div[aria-live=polite]", has_text="The model is unavailable")).to_have_count(1)
+
+
 async def test_the_look_that_was_chosen_stays(chat: Chat) -> None:
     await chat.page.get_by_label("Colours").select_option("dark")
     ground = "getComputedStyle(document.body).backgroundColor"

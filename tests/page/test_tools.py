@@ -78,6 +78,8 @@ async def test_a_tool_that_asks_waits_for_a_word(asking: Asking) -> None:
     card = chat.log.get_by_role("group", name="Approval of files__delete")
     await expect(card).to_contain_text("/tmp/old")
     assert not elsewhere.called
+    heard = chat.page.locator("div[aria-live=polite]", has_text="wants to use files__delete")
+    await expect(heard).to_have_count(1)
     await card.get_by_role("button", name="Approve").click()
     await expect(chat.answers.last).to_contain_text("Done:")
     await expect(chat.log).to_contain_text("Approved")
@@ -89,7 +91,9 @@ async def test_what_is_denied_is_not_done_and_the_reason_is_heard(asking: Asking
     chat, _, elsewhere = asking
     await chat.say(ASK)
     card = chat.log.get_by_role("group", name="Approval of files__delete")
-    await card.get_by_role("textbox", name="Reason").fill("I still need it")
+    reason = card.get_by_role("textbox", name="Reason")
+    await reason.fill("I still need it")
+    await reason.press("Escape")
     await card.get_by_role("button", name="Deny").click()
     await expect(chat.answers.last).to_contain_text("I still need it")
     await expect(chat.log).to_contain_text("Denied")

@@ -113,9 +113,10 @@ export const Composer = memo(function Composer({ id, busy, send, stop }: Props) 
   );
 });
 
-/** In code points, as the server counts; short texts need no exact count. */
+/** In code points, as the server counts; where the answer is plain no exact count is needed. */
 function lengthOf(text: string): number {
-  return text.length < COUNTED_FROM ? text.length : Array.from(text).length;
+  const plain = text.length < COUNTED_FROM || text.length > 2 * LONGEST;
+  return plain ? text.length : Array.from(text).length;
 }
 
 function countOf(length: number): string {

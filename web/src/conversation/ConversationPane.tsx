@@ -47,13 +47,14 @@ function Gone({ words }: { words: string | null | undefined }) {
   );
 }
 
-/** Escape stops the answer, unless it has something to close. */
+/** Escape stops the answer, unless it has something to close or one writes in another field. */
 function useStopKey(stop: (() => void) | null): void {
   useEffect(() => {
     if (stop === null) return;
     const onKey = (event: KeyboardEvent) => {
       if (event.key !== "Escape" || event.isComposing || drawer.get()) return;
-      if (document.querySelector("dialog[open], [role=menu]") === null) stop();
+      const field = event.target instanceof Element && event.target.matches("input, select");
+      if (!field && document.querySelector("dialog[open], [role=menu]") === null) stop();
     };
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);

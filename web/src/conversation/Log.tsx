@@ -56,7 +56,7 @@ export function Log({ view }: { view: ConversationView }) {
           <DownIcon /> Latest
         </button>
       )}
-      <Announcer messages={state.messages} loaded={loaded} />
+      <Announcer state={state} loaded={loaded} />
     </div>
   );
 }
