@@ -121,7 +121,8 @@ async def test_a_screen_reader_hears_an_answer_once_and_whole(chat: Chat) -> Non
 async def test_a_screen_reader_hears_that_an_answer_failed(chat: Chat) -> None:
     await chat.ask("say hello there", "hello there")
     await chat.say("flaky 500 4 say better now")
-    await expect(chat.page.locator("div[aria-live=polite]", has_text="The model is unavailable")).to_have_count(1)
+    heard = chat.page.locator("div[aria-live=polite]", has_text="The model is unavailable")
+    await expect(heard).to_have_count(1)
 
 
 async def test_the_look_that_was_chosen_stays(chat: Chat) -> None:

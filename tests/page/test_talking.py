@@ -86,6 +86,8 @@ async def test_stop_keeps_what_was_said_and_retry_goes_on(chat: Chat, service: S
     service.stand_in.open_gate()
     await chat.page.get_by_role("button", name=re.compile("Retry|Try again")).click()
     await expect(chat.answers.last).to_contain_text("the rest of it")
+    await expect(chat.answers.first).to_contain_text("Stopped here. Asked again:")
+    await expect(chat.log.get_by_text("Attempt")).to_have_count(0)
 
 
 async def test_escape_stops(chat: Chat) -> None:

@@ -8,9 +8,9 @@ const LONGEST = 10_000;
 const COUNTED_FROM = 8000;
 const COMPOSING = 229;
 const HOW: readonly { label: string; hint: string; onBusy: OnBusy }[] = [
-  { label: "Send next", hint: "It waits until this answer is there.", onBusy: "enqueue" },
-  { label: "Interrupt", hint: "This answer stops; its text stays.", onBusy: "interrupt" },
-  { label: "Steer", hint: "The running answer reads it and goes on.", onBusy: "steer" },
+  { label: "Send next", hint: "Waits until this answer is finished.", onBusy: "enqueue" },
+  { label: "Interrupt", hint: "Stops this answer; its text stays.", onBusy: "interrupt" },
+  { label: "Steer", hint: "This answer takes it into account.", onBusy: "steer" },
 ];
 
 interface Props {

@@ -14,6 +14,8 @@ interface Props {
   decisions: string;
   decidable: boolean;
   decide: Decide;
+  /** It broke off, and another answer was asked for. */
+  askedAgain: boolean;
 }
 
 export const MessageView = memo(function MessageView({
@@ -21,6 +23,7 @@ export const MessageView = memo(function MessageView({
   decisions,
   decidable,
   decide,
+  askedAgain,
 }: Props) {
   const { content, tool_calls } = message;
   if (message.role === "user") return <Said message={message} />;
@@ -37,7 +40,12 @@ export const MessageView = memo(function MessageView({
           decide={decide}
         />
       ))}
-      {content !== "" && <Foot message={message} />}
+      {askedAgain && (
+        <p className="attempt">
+          {message.status === "cancelled" ? "Stopped here." : "It broke off here."} Asked again:
+        </p>
+      )}
+      {content !== "" && !askedAgain && <Foot message={message} />}
     </article>
   );
 });

@@ -1,7 +1,7 @@
 /** A turn: what was said, what is being said, and how it stands. */
 import { memo } from "react";
 import { WarnIcon } from "../shell/icons";
-import type { LiveText, Turn } from "../state/types";
+import type { LiveText, Message, Turn } from "../state/types";
 import { toast } from "../toast";
 import { Content } from "./Content";
 import type { Group } from "./groups";
@@ -21,6 +21,13 @@ interface Props {
   ) => Promise<void>;
 }
 
+const BROKEN_OFF: ReadonlySet<string> = new Set(["cancelled", "failed"]);
+
+/** What there was of an answer when it was stopped or failed. */
+function isCut({ role, status }: Message): boolean {
+  return role === "assistant" && BROKEN_OFF.has(status);
+}
+
 export const TurnView = memo(function TurnView({ group, live, last, retry, decide }: Props) {
   const { turn, messages, decisions } = group;
   return (
@@ -31,6 +38,7 @@ export const TurnView = memo(function TurnView({ group, live, last, retry, decid
           message={message}
           decisions={message.tool_calls === null ? "" : decisions}
           decidable={turn?.status === "awaiting_approval"}
+          askedAgain={isCut(message) && turn !== null && !BROKEN_OFF.has(turn.status)}
           decide={deciderOf(turn?.id, decide)}
         />
       ))}
@@ -74,13 +82,13 @@ function deciderOf(turnId = "", decide: Props["decide"]) {
 
 function Running({ turn, live, group }: { turn: Turn; live: LiveText | null; group: Group }) {
   const working = group.messages.at(-1)?.tool_calls?.some(({ status }) => status === "running");
-  // After an approval another worker goes on, and nothing was lost.
-  const again = turn.attempt > 1 && group.decisions === "";
+  // After an approval another worker goes on, and nothing was lost; a retry is told by what it follows.
+  const again = turn.attempt > 1 && group.decisions === "" && !group.messages.some(isCut);
   return (
     <>
       {again && (
         <p className="attempt">
-          Attempt {turn.attempt}: going on from the last step that was written down.
+          Attempt {turn.attempt}: the one before broke off. What it had finished stays.
         </p>
       )}
       {live !== null && live.text !== "" ? (

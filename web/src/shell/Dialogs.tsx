@@ -69,7 +69,10 @@ function Remove({ id, title }: { id: string; title: string }) {
   };
   return (
     <Dialog title="Delete this conversation?" onClose={close}>
-      <p>“{title}” and all its messages will be gone. What is being answered in it is stopped.</p>
+      <p>
+        “{title}” and all its messages will be gone; an answer that is being given stops. Tasks
+        stay.
+      </p>
       <div className="dialog-foot">
         {/* biome-ignore lint/a11y/noAutofocus: the harmless choice comes first in a dialog */}
         <button type="button" className="secondary" autoFocus onClick={close}>

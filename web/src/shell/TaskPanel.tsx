@@ -24,11 +24,14 @@ export default function TaskPanel() {
   const open = data.filter(({ status }) => status === "open");
   const done = data.filter(({ status }) => status === "completed");
   return (
-    <ul className="task-list">
-      {[...open, ...done].map((task) => (
-        <TaskRow key={task.id} task={task} now={now} />
-      ))}
-    </ul>
+    <>
+      <ul className="task-list">
+        {[...open, ...done].map((task) => (
+          <TaskRow key={task.id} task={task} now={now} />
+        ))}
+      </ul>
+      <p className="list-note">The assistant keeps this list: ask it to change something.</p>
+    </>
   );
 }
 
@@ -37,7 +40,7 @@ function TaskRow({ task, now }: { task: Task; now: number }) {
   const done = status === "completed";
   return (
     <li className={done ? "task done" : "task"}>
-      <span className="task-box">{done && <CheckIcon />}</span>
+      <span className="task-mark">{done && <CheckIcon />}</span>
       <span className="task-words">
         <span className="task-title">{title}</span>
         {description !== "" && <small>{description}</small>}
