@@ -58,7 +58,8 @@ async def test_two_apis_share_one_limit_and_the_streams(
         opened.append(await stack.enter_async_context(stream))
         await anext(opened[-1])
         assert await redis.zcard(key) == 2
-        answers = await asyncio.gather(*(clients[0].get(CONVERSATIONS) for _ in range(40)))
+        # One after the other: at once they may keep a busy process from hearing what Redis counted.
+        answers = [await clients[0].get(CONVERSATIONS) for _ in range(40)]
         assert sum(answer.status_code == 200 for answer in answers) == 30 - 6
 
 
