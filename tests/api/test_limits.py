@@ -193,6 +193,7 @@ async def test_many_processes_together_let_pass_exactly_as_many(
     busy machine the answers take longer than a process waits before it counts by itself.
     """
     monkeypatch.setattr("api.trips.ASK_SECONDS", 10.0)
+    monkeypatch.setattr("shared.redis.PROMPT_SECONDS", 10.0)
     windows = [Window("requests", "parley:limit:requests:x", 50), Window("address", "other", 400)]
     clients = [connect_redis(settings) for _ in range(5)]
     await clients[0].script_flush()
