@@ -44,6 +44,8 @@ def server_params(host: str, port: int, threads: int) -> Any:
     params.port = port
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
+    # Threads that wait for each other sleep: spinning takes the cores from everybody else.
+    params.cpuparams.poll = params.cpuparams_batch.poll = 0
     params.n_parallel = SLOTS
     params.n_ctx = SLOTS * SLOT_TOKENS
     params.n_gpu_layers = 0
