@@ -13,6 +13,15 @@ from tests.page.chat import Chat
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
 
+HIDE = """hidden => {
+    const say = (name, value) =>
+        Object.defineProperty(document, name, { value, configurable: true });
+    say("hidden", hidden);
+    say("visibilityState", hidden ? "hidden" : "visible");
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""Headless, no page is ever hidden by another."""
+
 
 async def test_a_new_conversation_begins_and_the_old_one_is_a_click_away(chat: Chat) -> None:
     await chat.ask("say one fish", "one fish")
@@ -129,3 +138,21 @@ async def test_several_answers_run_at_once_and_news_are_marked(
     await first.get_by_role("link").click()
     await expect(chat.answers.last).to_contain_text("the rest of it")
     await expect(first.get_by_text("New answer")).to_have_count(0)
+
+
+async def test_the_tab_tells_of_answers_that_came_while_nobody_looked(
+    chat: Chat, service: Service
+) -> None:
+    await chat.say("gated First and then the rest of it")
+    await expect(chat.answers.last).to_contain_text("First")
+    await chat.page.get_by_role("link", name="New conversation").click()
+    await chat.ask("say hello", "hello")
+    await chat.page.reload()
+    await expect(chat.row("gated First").get_by_text("Answering")).to_have_count(1)
+    await expect(chat.answers.last).to_contain_text("hello")
+    await chat.page.evaluate(HIDE, True)
+    await expect(chat.page).to_have_title("say hello · Parley")
+    service.stand_in.open_gate()
+    await expect(chat.page).to_have_title("● say hello · Parley")
+    await chat.page.evaluate(HIDE, False)
+    await expect(chat.page).to_have_title("say hello · Parley")

@@ -3,7 +3,8 @@ import { useEffect, useRef, useSyncExternalStore } from "react";
 import { rowsOf, useConversations } from "../state/lists";
 import type { Conversation } from "../state/types";
 
-type Counts = ReadonlyMap<string, number>;
+/** The list as it was when the page was left. */
+export type Left = { counts: ReadonlyMap<string, number>; newest: number };
 
 export function usePageTitle(title: string | null): void {
   const news = useNews();
@@ -15,23 +16,29 @@ export function usePageTitle(title: string | null): void {
 
 function useNews(): boolean {
   const hidden = useHidden();
-  const rows = rowsOf(useConversations().data);
-  const before = useRef<Counts | null>(null);
-  if (!hidden) before.current = null;
-  else before.current ??= countsOf(rows);
-  return before.current !== null && hasNews(rows, before.current);
+  const { data } = useConversations();
+  const left = useRef<Left | null>(null);
+  if (!hidden) left.current = null;
+  else if (data !== undefined) left.current ??= leave(rowsOf(data));
+  return left.current !== null && hasNews(rowsOf(data), left.current);
 }
 
 /** More was said than when the page was left, and nothing is being answered any more. */
-export function hasNews(rows: readonly Conversation[], before: Counts): boolean {
-  return rows.some(
-    ({ id, message_count, active_turn }) =>
-      active_turn === null && message_count > (before.get(id) ?? Number.POSITIVE_INFINITY),
-  );
+export function hasNews(rows: readonly Conversation[], left: Left): boolean {
+  return rows.some(({ id, message_count, updated_at, active_turn }) => {
+    const before = left.counts.get(id);
+    // A row that was not there is new, or an old one that moved up from the next page.
+    const more =
+      before === undefined ? Date.parse(updated_at) > left.newest : message_count > before;
+    return more && active_turn === null;
+  });
 }
 
-function countsOf(rows: readonly Conversation[]): Counts {
-  return new Map(rows.map(({ id, message_count }) => [id, message_count]));
+export function leave(rows: readonly Conversation[]): Left {
+  return {
+    counts: new Map(rows.map(({ id, message_count }) => [id, message_count])),
+    newest: Math.max(0, ...rows.map(({ updated_at }) => Date.parse(updated_at))),
+  };
 }
 
 function useHidden(): boolean {

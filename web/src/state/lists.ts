@@ -36,7 +36,9 @@ export function useConversations() {
       return page;
     },
     getNextPageParam: next,
-    refetchInterval: ({ state }) => (isBusy(state.data) ? BUSY_MS : QUIET_MS),
+    // A hidden page still waits for the answers it knows of: its title tells of them.
+    refetchInterval: ({ state }) => (isBusy(state.data) ? BUSY_MS : !document.hidden && QUIET_MS),
+    refetchIntervalInBackground: true,
   });
 }
 
