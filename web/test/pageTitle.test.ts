@@ -2,16 +2,23 @@ import { expect, test } from "vitest";
 import { hasNews, leave } from "../src/shell/pageTitle";
 import type { Conversation } from "../src/state/types";
 
-const row = (message_count: number, { id = "a", running = false, minute = 0 } = {}) =>
+const row = (
+  message_count: number,
+  { id = "a", running = false, waits = false, minute = 0 } = {},
+) =>
   ({
     id,
     message_count,
-    active_turn: running ? {} : null,
+    active_turn: waits ? { status: "awaiting_approval" } : running ? { status: "running" } : null,
     updated_at: `2026-11-25T12:0${minute}:00Z`,
   }) as Conversation;
 
 test("an answer that came while nobody looked is news", () => {
   expect(hasNews([row(2)], leave([row(1)]))).toBe(true);
+});
+
+test("a call that waits for a word is news", () => {
+  expect(hasNews([row(2, { waits: true })], leave([row(1)]))).toBe(true);
 });
 
 test.each([

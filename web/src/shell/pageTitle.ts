@@ -1,6 +1,6 @@
 /** What the tab says: the conversation, and a mark for what was answered while nobody looked. */
 import { useEffect, useRef, useSyncExternalStore } from "react";
-import { rowsOf, useConversations } from "../state/lists";
+import { isBeingAnswered, rowsOf, useConversations } from "../state/lists";
 import type { Conversation } from "../state/types";
 
 /** The list as it was when the page was left. */
@@ -25,12 +25,13 @@ function useNews(): boolean {
 
 /** More was said than when the page was left, and nothing is being answered any more. */
 export function hasNews(rows: readonly Conversation[], left: Left): boolean {
-  return rows.some(({ id, message_count, updated_at, active_turn }) => {
+  return rows.some((row) => {
+    const { id, message_count, updated_at } = row;
     const before = left.counts.get(id);
     // A row that was not there is new, or an old one that moved up from the next page.
     const more =
       before === undefined ? Date.parse(updated_at) > left.newest : message_count > before;
-    return more && active_turn === null;
+    return more && !isBeingAnswered(row);
   });
 }
 

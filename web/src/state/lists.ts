@@ -44,7 +44,12 @@ export function useConversations() {
 
 /** No stream tells of all conversations: while one runs the list is asked more often. */
 function isBusy(data: Pages | undefined): boolean {
-  return rowsOf(data).some(({ active_turn }) => active_turn !== null);
+  return rowsOf(data).some(isBeingAnswered);
+}
+
+/** Not while it waits for a person's word: that may take days. */
+export function isBeingAnswered({ active_turn }: Conversation): boolean {
+  return active_turn !== null && active_turn.status !== "awaiting_approval";
 }
 
 export function rowsOf(data: Pages | undefined): Conversation[] {
