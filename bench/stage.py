@@ -1,0 +1,100 @@
+"""Ours and the naive server side by side: one Postgres server, one stand-in model, one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import httpx
+from sqlalchemy import make_url
+
+from bench.clients import Client, NaiveClient, ParleyClient
+from bench.figures import place_of_a_stack
+from cli.plan import check_port
+from cli.verify.stack import HOST, Stack
+
+START_SECONDS = 30.0
+SETTINGS = {
+    "PARLEY_MODEL": "bench",
+    "PARLEY_LIMIT_QUEUED_TURNS": "0",
+    "PARLEY_LIMIT_RUNNING_TURNS": "0",
+    "PARLEY_MAX_TURNS": "1000",
+}
+
+
+@dataclass
+class Stage:
+    """What runs, by name of part: the process that each part's CPU is counted from."""
+
+    stack: Stack
+    naive_port: int
+    pids: dict[str, int]
+
+    def ours(self, number: int) -> Client:
+        """The clients are spread over the APIs; what one API accepts, another streams."""
+        ports = [int(url.rsplit(":", 1)[1]) for url in self.stack.urls()]
+        post, follow = ports[number % len(ports)], ports[(number + 1) % len(ports)]
+        return ParleyClient(post, follow, self.stack.token(f"user-{number}"))
+
+    def naive(self, number: int) -> Client:
+        return NaiveClient(self.naive_port, self.stack.token(f"user-{number}"))
+
+
+@asynccontextmanager
+async def staged(*, workers: int = 1, apis: int = 1) -> AsyncGenerator[Stage]:
+    model_port, naive_port = check_port(HOST, 0), check_port(HOST, 0)
+    settings = SETTINGS | {"OPENAI_BASE_URL": f"http://{HOST}:{model_port}/v1"}
+    with place_of_a_stack() as folder:
+        stack = Stack(folder, workers=workers, apis=apis, settings=settings)
+        provider = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.provider", str(model_port), env=environment(stack)
+        )
+        naive = None
+        try:
+            await stack.start()
+            url = await own_database(stack)
+            naive = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "bench.naive"),
+                env=environment(stack)
+                | {"NAIVE_DATABASE_URL": url, "PARLEY_PORT": str(naive_port)},
+            )
+            await answers(naive_port)
+            own = {part.name: part.life.child.pid for part in stack.parts}
+            # The stack's own stand-in has nothing to do here.
+            pids = own | {"provider": provider.pid, "naive": naive.pid}
+            yield Stage(stack, naive_port, pids)
+            await stack.stop()
+        finally:
+            for process in (provider, naive):
+                if process is not None:
+                    process.kill()
+                    await process.wait()
+            await stack.abandon()
+
+
+def environment(stack: Stack) -> dict[str, str]:
+    return dict(os.environ) | stack.environment | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
+async def own_database(stack: Stack) -> str:
+    """For the naive server, beside ours: its URL as SQLAlchemy wants it."""
+    connection = await asyncpg.connect(stack.database_url)
+    await connection.execute("CREATE DATABASE naive")
+    await connection.close()
+    ours = make_url(stack.database_url).set(drivername="postgresql+asyncpg", database="naive")
+    return ours.render_as_string(hide_password=False)
+
+
+async def answers(port: int) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(START_SECONDS):
+        while True:
+            with suppress(httpx.HTTPError):
+                if (await client.get(f"http://{HOST}:{port}/health")).is_success:
+                    return
+            await asyncio.sleep(0.05)

@@ -1,0 +1,93 @@
+"""What a turn costs beside the naive server's: `python -m bench.turns`.
+
+Latency as the client sees it, turns a second, CPU by part; one client, 64 at once with a model that
+answers at once, 64 with a model that takes its time. The rounds of both systems alternate.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from bench.clients import Client
+from bench.results import Figure, report
+from bench.rounds import AT_A_PACE, FAST, Round, joined, p50, p95, play
+from bench.stage import Stage, staged
+
+CROWD = 64
+Pair = tuple[Round, Round]
+"""Ours and the naive server's."""
+
+
+async def both(stage: Stage, *, rounds: int, clients: int, turns: int, text: str = FAST) -> Pair:
+    played: dict[Callable[[int], Client], list[Round]] = {stage.ours: [], stage.naive: []}
+    for _ in range(rounds):
+        for make, found in played.items():
+            found.append(await play(stage, make, clients=clients, turns=turns, text=text))
+    return joined(played[stage.ours]), joined(played[stage.naive])
+
+
+def ms(seconds: float) -> float:
+    return seconds * 1000
+
+
+def compared(what: str, pair: Pair, of: Callable[[Round], float], limit: float) -> Figure:
+    ours, naive = (ms(of(round)) for round in pair)
+    return Figure(what, ours, "ms", naive, limit)
+
+
+def figures_of(alone: Pair, crowd: Pair, paced: Pair) -> list[Figure]:
+    added, accepted = (lambda r: r.added), (lambda r: r.accepted)
+    return [
+        compared("first token, 1 client, p50", alone, lambda r: p50(added(r)), 1.0),
+        compared("first token, 1 client, p95", alone, lambda r: p95(added(r)), 1.5),
+        compared("accept, 1 client, p50", alone, lambda r: p50(accepted(r)), 0.8),
+        compared("accept, 64 clients, p50", crowd, lambda r: p50(accepted(r)), 0.1),
+        Figure("turns a second, 64 clients", crowd[0].rate, "/s", crowd[1].rate, 2.5, True),
+        compared("CPU per turn, 1 client", alone, lambda r: r.cpu_per_turn, 0.6),
+        compared("CPU per turn, 64 clients", crowd, lambda r: r.cpu_per_turn, 0.6),
+        compared("first token at a pace, 64, p50", paced, lambda r: p50(added(r)), 0.1),
+        Figure("the same alone", ms(p50(paced[0].added)), "ms", None, 50),
+        compared("first token at a pace, 64, p95", paced, lambda r: p95(added(r)), 1.0),
+        compared("CPU per turn at a pace", paced, lambda r: r.cpu_per_turn, 0.6),
+    ]
+
+
+def parts_of(**pairs: Pair) -> Table:
+    """CPU milliseconds of a turn, by part."""
+    table = Table("CPU ms per turn", *pairs, title_justify="left")
+    for which, system in enumerate(("ours", "naive")):
+        rounds = [pair[which] for pair in pairs.values()]
+        for part in rounds[0].cpu:
+            spent = [f"{ms(r.cpu[part] / r.turns):.2f}" for r in rounds]
+            table.add_row(f"{system}: {part}", *spent)
+    return table
+
+
+async def measure(rounds: int, scale: float) -> None:
+    async with staged() as stage:
+        many = max(2, int(8 * scale))
+        await both(stage, rounds=1, clients=16, turns=4)  # warm
+        alone = await both(stage, rounds=rounds, clients=1, turns=max(20, int(60 * scale)))
+        crowd = await both(stage, rounds=rounds, clients=CROWD, turns=many)
+        paced = await both(stage, rounds=rounds, clients=CROWD, turns=many // 2, text=AT_A_PACE)
+    foreign = max(round.foreign for pair in (alone, crowd, paced) for round in pair)
+    figures = figures_of(alone, crowd, paced)
+    report("turns", "A turn, beside the naive server's", figures, foreign=foreign)
+    Console(width=120).print(parts_of(alone=alone, crowd=crowd, paced=paced))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the turns in a round")
+    asked = parser.parse_args()
+    uvloop.run(measure(asked.rounds, asked.scale))
+
+
+if __name__ == "__main__":
+    main()
