@@ -15,7 +15,7 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, cast
 
 import jwt
 import uvicorn
@@ -177,7 +177,10 @@ async def say(conversation_id: uuid.UUID, said: Said, owner: User) -> StreamingR
             .limit(CONTEXT)
         )
         history = (await session.scalars(newest)).all()
-    items = [{"role": message.role, "content": message.content} for message in reversed(history)]
+    items = cast(
+        "list[TResponseInputItem]",
+        [{"role": message.role, "content": message.content} for message in reversed(history)],
+    )
     return StreamingResponse(answer(conversation_id, items), media_type="text/event-stream")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ def cpu_seconds(pid: int) -> float:
 def machine_seconds() -> float:
     """That the machine's cores were busy, since it started; time stolen from them included."""
     times = psutil.cpu_times()
-    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
+    busy: float = times.user + times.nice + times.system + times.irq + times.softirq + times.steal
+    return busy
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Meter:
         self.spent = {name: after[name] - self._before[name] for name in self.pids}
         known = sum(self.spent.values()) + own_seconds() - self._own
         others = machine_seconds() - self._machine - known
-        self.foreign = max(0.0, others / (self.seconds * psutil.cpu_count()))
+        self.foreign = max(0.0, others / self.seconds / (os.cpu_count() or 1))
 
 
 def own_seconds() -> float:

@@ -10,14 +10,15 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import httpx
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from bench.clients import Client, NaiveClient, ParleyClient
 from bench.figures import place_of_a_stack
 from cli.plan import check_port
 from cli.verify.stack import HOST, Stack
+from shared.connection import sqlalchemy_url
 
 START_SECONDS = 30.0
 SETTINGS = {
@@ -84,11 +85,12 @@ def environment(stack: Stack) -> dict[str, str]:
 
 async def own_database(stack: Stack) -> str:
     """For the naive server, beside ours: its URL as SQLAlchemy wants it."""
-    connection = await asyncpg.connect(stack.database_url)
-    await connection.execute("CREATE DATABASE naive")
-    await connection.close()
-    ours = make_url(stack.database_url).set(drivername="postgresql+asyncpg", database="naive")
-    return ours.render_as_string(hide_password=False)
+    engine = create_async_engine(sqlalchemy_url(stack.database_url), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text("CREATE DATABASE naive"))
+    await engine.dispose()
+    theirs = make_url(sqlalchemy_url(stack.database_url)).set(database="naive")
+    return theirs.render_as_string(hide_password=False)
 
 
 async def answers(port: int) -> None:

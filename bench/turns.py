@@ -41,18 +41,17 @@ def compared(what: str, pair: Pair, of: Callable[[Round], float], limit: float) 
 
 
 def figures_of(alone: Pair, crowd: Pair, paced: Pair) -> list[Figure]:
-    added, accepted = (lambda r: r.added), (lambda r: r.accepted)
     return [
-        compared("first token, 1 client, p50", alone, lambda r: p50(added(r)), 1.0),
-        compared("first token, 1 client, p95", alone, lambda r: p95(added(r)), 1.5),
-        compared("accept, 1 client, p50", alone, lambda r: p50(accepted(r)), 0.8),
-        compared("accept, 64 clients, p50", crowd, lambda r: p50(accepted(r)), 0.1),
+        compared("first token, 1 client, p50", alone, lambda r: p50(r.added), 1.0),
+        compared("first token, 1 client, p95", alone, lambda r: p95(r.added), 1.5),
+        compared("accept, 1 client, p50", alone, lambda r: p50(r.accepted), 0.8),
+        compared("accept, 64 clients, p50", crowd, lambda r: p50(r.accepted), 0.1),
         Figure("turns a second, 64 clients", crowd[0].rate, "/s", crowd[1].rate, 2.5, True),
         compared("CPU per turn, 1 client", alone, lambda r: r.cpu_per_turn, 0.6),
         compared("CPU per turn, 64 clients", crowd, lambda r: r.cpu_per_turn, 0.6),
-        compared("first token at a pace, 64, p50", paced, lambda r: p50(added(r)), 0.1),
+        compared("first token at a pace, 64, p50", paced, lambda r: p50(r.added), 0.1),
         Figure("the same alone", ms(p50(paced[0].added)), "ms", None, 50),
-        compared("first token at a pace, 64, p95", paced, lambda r: p95(added(r)), 1.0),
+        compared("first token at a pace, 64, p95", paced, lambda r: p95(r.added), 1.0),
         compared("CPU per turn at a pace", paced, lambda r: r.cpu_per_turn, 0.6),
     ]
 

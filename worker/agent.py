@@ -8,14 +8,15 @@ from typing import NamedTuple
 # Before anything of the SDK runs: it would send prompts, and the key, to its vendor.
 os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
 
-from agents import Agent, Model, ModelSettings, RunConfig, ToolExecutionConfig, set_tracing_disabled
-from openai import AsyncOpenAI, Timeout
+from agents import Agent, RunConfig, ToolExecutionConfig, set_tracing_disabled
 
 from shared.errors import SettingsError
 from shared.settings import Settings
 from worker.chat_completions import ChatCompletionsModel
-from worker.demo import DEMO_MODEL_NAME, DemoModel
+from worker.chat_model import ChatModel
+from worker.demo import DemoModel
 from worker.echo import ECHO_MODEL_NAME, EchoModel
+from worker.provider import Provider
 from worker.recording import RecordedModel
 from worker.tools.tool import Toolbox
 
@@ -24,7 +25,6 @@ set_tracing_disabled(True)
 OPENAI_URL = "https://api.openai.com/v1"
 OPENROUTER_URL = "https://openrouter.ai/api/v1"
 DEFAULT_MODEL = "gpt-4.1-mini"
-CONNECT_SECONDS = 10.0
 
 INSTRUCTIONS = """\
 You are Parley, a helpful assistant. You answer in the user's language, briefly and in Markdown.
@@ -39,31 +39,21 @@ RUN_CONFIG = RunConfig(
     # Their transactions would wait for the conversation's lock anyway.
     tool_execution=ToolExecutionConfig(max_function_tool_concurrency=1),
 )
-MODEL_SETTINGS = ModelSettings(include_usage=True)
 
 
 class ChosenModel(NamedTuple):
-    """A model, the name that turns carry, and the client to close at the end."""
+    """The model, and what it is fit for."""
 
-    name: str
-    model: Model
-    client: AsyncOpenAI | None = None
+    model: ChatModel
+    gives_titles: bool = False
+    """It has a provider behind it: `echo` and the demo model have none to give."""
     demo: bool = False
-
-    @property
-    def gives_titles(self) -> bool:
-        """A model with a provider behind it: `echo` and the demo model have none to give."""
-        return self.client is not None and not self.demo
-
-    async def close(self) -> None:
-        if self.client is not None:
-            await self.client.close()
 
 
 def choose_model(settings: Settings) -> ChosenModel:
     """Which model answers. Raises SettingsError if none is configured."""
     if settings.parley_model == ECHO_MODEL_NAME:
-        return ChosenModel(ECHO_MODEL_NAME, EchoModel())
+        return ChosenModel(EchoModel())
     openai_key = settings.openai_api_key.get_secret_value()
     openrouter_key = settings.openrouter_api_key.get_secret_value()
     if settings.openai_base_url or openai_key:
@@ -72,8 +62,8 @@ def choose_model(settings: Settings) -> ChosenModel:
     if openrouter_key:
         return _compatible(settings, OPENROUTER_URL, openrouter_key, f"openai/{DEFAULT_MODEL}")
     if settings.parley_demo_url:
-        client = _client(settings, settings.parley_demo_url, "none")
-        return ChosenModel(DEMO_MODEL_NAME, DemoModel(client), client, demo=True)
+        provider = Provider(settings.parley_demo_url, "none")
+        return ChosenModel(DemoModel(provider), demo=True)
     raise SettingsError(
         ["No model: set OPENAI_API_KEY, OPENROUTER_API_KEY, OPENAI_BASE_URL or PARLEY_MODEL=echo"]
     )
@@ -84,18 +74,10 @@ def build_agent(model: RecordedModel, toolbox: Toolbox) -> Agent[None]:
         name="Parley",
         instructions=INSTRUCTIONS,
         model=model,
-        model_settings=MODEL_SETTINGS,
         tools=list(toolbox.sdk_tools()),
     )
 
 
 def _compatible(settings: Settings, url: str, key: str, default: str) -> ChosenModel:
-    name = settings.parley_model or default
-    client = _client(settings, url, key or "none")
-    return ChosenModel(name, ChatCompletionsModel(name, client), client)
-
-
-def _client(settings: Settings, url: str, key: str) -> AsyncOpenAI:
-    """No retries of its own: what is tried again, and when, is the turn's affair."""
-    timeout = Timeout(settings.parley_model_timeout_seconds, connect=CONNECT_SECONDS)
-    return AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout)
+    model = ChatCompletionsModel(settings.parley_model or default, Provider(url, key or "none"))
+    return ChosenModel(model, gives_titles=True)

@@ -10,17 +10,18 @@ these made every answer worse.
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import cast
+from typing import Any
 
-from agents import FunctionTool, ModelBehaviorError, Tool
-from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletionMessageParam
+from agents import FunctionTool
 
+from worker.chat_completions import parts_of
+from worker.chat_model import ChatModel, Part, Question, Tokens, ToolCall
 from worker.demo_prompts import Prompt, arguments_prompt, chat_prompt, within
 from worker.demo_results import truthful
 from worker.demo_routing import spans
 from worker.demo_steps import Chat, Conversation, FillIn, Run, Say, next_step, read
-from worker.model_events import Items, OwnModel, Part, Tokens, ToolCall
+from worker.failures import ModelInvalid
+from worker.provider import Provider
 
 DEMO_MODEL_NAME = "demo/smollm2-135m-instruct"
 # It loops on its own phrases, so a repeated run of words gets ever less likely; and whatever it
@@ -29,16 +30,16 @@ SAMPLING = {"dry_multiplier": 0.8, "dry_allowed_length": 4, "logit_bias": [[" so
 SERVED_NAME = "smollm2-135m-instruct"
 
 
-class DemoModel(OwnModel):
+class DemoModel(ChatModel):
     name = DEMO_MODEL_NAME
 
-    def __init__(self, client: AsyncOpenAI) -> None:
-        """`client` points at the server that `python -m cli.demo_model` runs."""
-        self._client = client
+    def __init__(self, provider: Provider) -> None:
+        """`provider` is the server that `python -m cli.demo_model` runs."""
+        self._provider = provider
 
-    async def answer(self, items: Items, tools: list[Tool]) -> AsyncGenerator[Part]:
-        conversation = read(items)
-        match next_step(conversation, tools):
+    async def answer(self, question: Question) -> AsyncGenerator[Part]:
+        conversation = read(question.items)
+        match next_step(conversation, question.tools):
             case Say(text):
                 yield text
             case Run(calls):
@@ -54,30 +55,26 @@ class DemoModel(OwnModel):
                     async for part in parts:
                         yield part
 
+    async def close(self) -> None:
+        await self._provider.close()
+
     async def _chat(self, prompt: Prompt) -> AsyncGenerator[Part]:
         if prompt.opening:
             yield prompt.opening
         if prompt.settled:
             return
-        stream = await self._client.chat.completions.create(
-            model=SERVED_NAME,
-            messages=cast("list[ChatCompletionMessageParam]", prompt.messages),
-            temperature=0,
-            max_tokens=prompt.max_tokens,
-            stream=True,
-            stream_options={"include_usage": True},
-            extra_body=SAMPLING,
-        )
-        finished = False
-        async with stream:
-            async for chunk in stream:
-                if chunk.usage:
-                    yield Tokens(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
-                for choice in chunk.choices:
-                    finished = finished or choice.finish_reason is not None
-                    yield choice.delta.content or ""
-        if not finished:
-            raise ModelBehaviorError("the demo model's stream ended before its answer did")
+        asked = {
+            "messages": prompt.messages,
+            "temperature": 0,
+            "max_tokens": prompt.max_tokens,
+        }
+        async with aclosing(self._ask(asked | SAMPLING)) as parts:
+            async for part in parts:
+                yield part
+
+    def _ask(self, asked: dict[str, Any]) -> AsyncGenerator[Part]:
+        served = {"model": SERVED_NAME, "stream_options": {"include_usage": True}}
+        return parts_of(self._provider.stream(asked | served))
 
     async def _fill_in(
         self, conversation: Conversation, tool: FunctionTool
@@ -88,24 +85,27 @@ class DemoModel(OwnModel):
         if schema is None:
             yield f"To use `{tool.name}` I need more from you than your message says."
             return
-        reply = await self._client.chat.completions.create(
-            model=SERVED_NAME,
-            messages=cast(
-                "list[ChatCompletionMessageParam]",
-                arguments_prompt(tool.name, tool.description, request),
-            ),
-            temperature=0,
-            max_tokens=200,
-            response_format={
+        asked = {
+            "messages": arguments_prompt(tool.name, tool.description, request),
+            "temperature": 0,
+            "max_tokens": 200,
+            "response_format": {
                 "type": "json_schema",
                 "json_schema": {"name": "arguments", "schema": schema, "strict": True},
             },
-        )
-        if reply.usage:
-            yield Tokens(reply.usage.prompt_tokens, reply.usage.completion_tokens)
-        text = reply.choices[0].message.content or ""
+        }
+        text = ""
+        async with aclosing(self._ask(asked)) as parts:
+            async for part in parts:
+                match part:
+                    case str():
+                        text += part
+                    case Tokens():
+                        yield part
+                    case _:
+                        pass
         try:
             json.loads(text)
         except ValueError as error:
-            raise ModelBehaviorError("the demo model's arguments are not JSON") from error
+            raise ModelInvalid from error
         yield ToolCall(tool.name, text)

@@ -12,8 +12,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
+from worker.chat_model import Part
 from worker.demo_routing import DONE_WORDS, OPEN_WORDS, same
-from worker.model_events import Part
 
 MAX_QUOTE = 500
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from agents import FunctionTool, Tool, TResponseInputItem
+from agents import FunctionTool, Tool
 
+from worker.chat_model import Items, ToolCall, item_text, plain_text
 from worker.demo_results import Record, Result, failure, quote, records, say
 from worker.demo_routing import (
     VERBS,
@@ -21,7 +22,6 @@ from worker.demo_routing import (
     unquote,
     wanted_state,
 )
-from worker.model_events import ToolCall, item_text, plain_text
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ class Conversation:
         return next((text for role, text in reversed(self.messages) if role == "user"), "")
 
 
-def read(items: str | list[TResponseInputItem]) -> Conversation:
-    if isinstance(items, str):
-        return Conversation([("user", items)], [], [])
+def read(items: Items) -> Conversation:
     messages: list[tuple[str, str]] = []
     known: list[Record] = []
     results: list[Result] = []

@@ -4,9 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 
-from agents import Tool
-
-from worker.model_events import Items, OwnModel, last_user_text
+from worker.chat_model import ChatModel, Question, last_user_text
 
 ECHO_MODEL_NAME = "echo"
 
@@ -14,15 +12,15 @@ ECHO_MODEL_NAME = "echo"
 WORD = re.compile(r"\S+\s*|\s+")
 
 
-class EchoModel(OwnModel):
+class EchoModel(ChatModel):
     name = ECHO_MODEL_NAME
 
     def __init__(self, delay: float = 0.0) -> None:
         """`delay` seconds pass before every word but the first, to make streaming visible."""
         self._delay = delay
 
-    async def answer(self, items: Items, tools: list[Tool]) -> AsyncGenerator[str]:  # noqa: ARG002
-        for count, word in enumerate(WORD.findall(last_user_text(items))):
+    async def answer(self, question: Question) -> AsyncGenerator[str]:
+        for count, word in enumerate(WORD.findall(last_user_text(question.items))):
             if count and self._delay:
                 await asyncio.sleep(self._delay)
             yield word

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import openai
 from agents import MaxTurnsExceeded, ModelRefusalError
 
 from shared.errors import ParleyError
@@ -47,6 +46,31 @@ class ModelTimeout(TurnFailed):
         super().__init__(
             "model_timeout", "The model took too long to answer. Please try again.", retryable=True
         )
+
+
+class ModelUnreachable(TurnFailed):
+    def __init__(self) -> None:
+        super().__init__("model_unreachable", "The model could not be reached.", retryable=True)
+
+
+class ModelInvalid(TurnFailed):
+    """It can't be parsed: a page of HTML, a broken line, an error as an event."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "model_invalid", "The model's answer could not be understood.", retryable=True
+        )
+
+
+class ModelRejected(TurnFailed):
+    """The provider answered with something else than success."""
+
+    def __init__(self, status: int, retry_after: str = "") -> None:
+        error = _of_status(status)
+        super().__init__(error.code, error.message, retryable=error.retryable)
+        self.status = status
+        self.retry_after = retry_after
+        """As the provider wrote it; empty if it didn't."""
 
 
 class TooManyModelCalls(TurnFailed):
@@ -95,19 +119,12 @@ def failure_of(error: BaseException) -> TurnError:
     match error:
         case TurnFailed(error=known):
             return known
-        case openai.APIStatusError(status_code=status):
-            return _of_status(status)
-        case openai.APITimeoutError() | asyncio.TimeoutError():
+        case asyncio.TimeoutError():
             return ModelTimeout().error
-        case openai.APIConnectionError():
-            return TurnError("model_unreachable", "The model could not be reached.", True)
         case ModelRefusalError():
             return ModelRefused().error
         case MaxTurnsExceeded():
             return TooManyModelCalls().error
-        case openai.OpenAIError() | ValueError():
-            # What the client can't parse: a page of HTML, a broken line, an error as an event.
-            return TurnError("model_invalid", "The model's answer could not be understood.", True)
         case _:
             return TurnError("internal", "Something went wrong on our side.", True)
 

@@ -76,7 +76,7 @@ async def serve(settings: Settings) -> None:
     beating = asyncio.create_task(heartbeat(db, feed, settings, turns))
     sweeping = asyncio.create_task(sweep.run())
     listening = asyncio.create_task(queue.async_run())
-    log.info("worker_started", worker_id=str(turns.worker_id), model=model.name)
+    log.info("worker_started", worker_id=str(turns.worker_id), model=model.model.name)
     stopping = asyncio.create_task(stop.wait())
     ended, _ = await asyncio.wait(
         {stopping, hearing, beating, sweeping, listening}, return_when=asyncio.FIRST_COMPLETED
@@ -91,7 +91,7 @@ async def serve(settings: Settings) -> None:
             await leave(tx, turns.worker_id)
     with suppress(*REDIS_ERRORS):
         await redis.aclose(close_connection_pool=True)
-    await model.close()
+    await model.model.close()
     await db.close()
     log.info("worker_stopped")
     for task in ended - {stopping}:

@@ -7,22 +7,23 @@ after it was written down, so no tool runs that the history doesn't know of.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
-from agents import Model, ModelResponse, TResponseInputItem, Usage
+import msgspec
+from agents import Model, ModelResponse, ModelSettings, Tool, TResponseInputItem, Usage
 from agents.items import TResponseStreamEvent
-from openai.types.responses import Response, ResponseFunctionToolCall, ResponseOutputMessage
-from openai.types.responses.response_usage import ResponseUsage
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputItem
 
 from shared.settings import Settings
 from shared.store.calls import new_call
 from shared.store.messages import NewCall
 from shared.text import TextSanitiser, sanitise
+from worker.chat_model import ChatModel, Cut, Part, Question, Refusal, Tokens, ToolCall, output_of
 from worker.failures import (
     AnswerTooLong,
     ModelEmpty,
-    ModelIncomplete,
     ModelRefused,
     ModelTimeout,
     TooManyModelCalls,
@@ -36,6 +37,22 @@ from worker.tools.tool import Toolbox, read_arguments
 Read = Callable[[], Awaitable[list[TResponseInputItem]]]
 
 
+class Answer(msgspec.Struct):
+    """All of an answer but its text, which is in the message."""
+
+    calls: list[ToolCall] = []
+    refusal: str = ""
+    cut: str = ""
+    usage: dict[str, int] = msgspec.field(default_factory=lambda: {"model_calls": 1})
+
+    @property
+    def finish(self) -> str:
+        """Why the model stopped, for the log."""
+        if self.refusal:
+            return "refusal"
+        return "tool_calls" if self.calls else self.cut or "stop"
+
+
 class RecordedModel(Model):
     """Wraps `inner` for one attempt at one turn.
 
@@ -45,7 +62,7 @@ class RecordedModel(Model):
 
     def __init__(
         self,
-        inner: Model,
+        inner: ChatModel,
         *,
         recorder: Recorder,
         toolbox: Toolbox,
@@ -64,14 +81,22 @@ class RecordedModel(Model):
         self.failure: Exception | None = None
         """What ended the run; the SDK may hide it on the way out."""
 
-    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],  # noqa: ARG002 (the rows are read instead)
+        model_settings: ModelSettings,  # noqa: ARG002
+        tools: list[Tool],
+        *_: Any,
+        **__: Any,
+    ) -> ModelResponse:
         try:
             self._calls += 1
             if self._calls > self._settings.parley_max_model_calls:
                 raise TooManyModelCalls
-            given = kwargs | {"input": await self._read()}
+            question = Question(system_instructions or "", await self._read(), tools)
             await reached(Step.MODEL_ASKED)
-            return await self._call(self._inner.stream_response(*args, **given))
+            return await self._call(self._inner.answer(question))
         except Exception as error:
             self.failure = self.failure or error
             raise
@@ -79,72 +104,71 @@ class RecordedModel(Model):
     def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
         raise NotImplementedError("The run loop gets whole answers; the viewers get the pieces.")
 
-    async def _call(self, events: AsyncIterator[TResponseStreamEvent]) -> ModelResponse:
+    async def _call(self, parts: AsyncGenerator[Part]) -> ModelResponse:
         async with self._recorder.new_message() as message:
             with self._tally.model_call() as timed:
-                response = await self._listen(events, message, timed)
+                answer = await self._listen(parts, message, timed)
         await reached(Step.MODEL_ANSWERED)
-        usage = usage_of(response.usage)
-        self._recorder.count_usage(usage)
-        if refusal := refusal_of(response):
-            message.write("" if message.text else sanitise(refusal))
+        self._recorder.count_usage(answer.usage)
+        if answer.refusal:
+            message.write("" if message.text else sanitise(answer.refusal))
             raise ModelRefused
-        if not message.text:
-            message.write(sanitise(response.output_text))
-        metadata = incomplete_of(response)
-        asked = [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
-        if asked:
-            await self._commit_calls(asked, metadata)
+        metadata = {"incomplete": answer.cut} if answer.cut else {}
+        output = output_of(message.text, answer.calls)
+        if answer.calls:
+            await self._commit_calls(output, metadata)
         elif message.text.strip():
             self.final_metadata = metadata
-        elif metadata.get("incomplete") == "content_filter":
-            raise ModelRefused
         else:
             raise ModelEmpty
-        return ModelResponse(
-            output=list(response.output), usage=Usage(requests=1), response_id=None
-        )
+        return ModelResponse(output=output, usage=Usage(requests=1), response_id=None)
 
     async def _listen(
-        self, events: AsyncIterator[TResponseStreamEvent], message: LiveMessage, timed: ModelCall
-    ) -> Response:
-        """The finished response; text is written as it comes, within all limits."""
-        text = TextSanitiser()
+        self, parts: AsyncGenerator[Part], message: LiveMessage, timed: ModelCall
+    ) -> Answer:
+        """The finished answer; text is written as it comes, within all limits."""
+        text, answer = TextSanitiser(), Answer()
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._settings.parley_model_timeout_seconds
+        idle = self._settings.parley_model_idle_timeout_seconds
         try:
-            async with asyncio.timeout(self._settings.parley_model_timeout_seconds):
-                while (event := await self._next(events)) is not None:
-                    if event.type == "response.output_text.delta":
-                        self._recorder.first_token()
-                        timed.first_token()
-                        piece = text.feed(event.delta)
-                        room = self._settings.parley_max_answer_chars - len(message.text)
-                        message.write(piece[:room])
-                        await reached(Step.MODEL_FIRST_TEXT)
-                        if len(piece) > room:
-                            raise AnswerTooLong
-                    elif event.type == "response.completed":
-                        timed.answered(finish_of(event.response), usage_of(event.response.usage))
-                        message.write(text.close())
-                        return event.response
+            async with aclosing(parts), asyncio.timeout_at(min(end, clock() + idle)) as limit:
+                async for part in parts:
+                    limit.reschedule(min(end, clock() + idle))
+                    match part:
+                        case str():
+                            await self._write(text.feed(part), message, timed)
+                        case ToolCall():
+                            answer.calls.append(part)
+                        case Tokens():
+                            answer.usage = usage_of(part)
+                        case Refusal():
+                            answer.refusal += part.text
+                        case Cut():
+                            answer.cut = part.reason
         except TimeoutError:
             raise ModelTimeout from None
-        finally:
-            await close(events)
-        raise ModelIncomplete
+        timed.answered(answer.finish, answer.usage)
+        message.write(text.close())
+        return answer
 
-    async def _next(
-        self, events: AsyncIterator[TResponseStreamEvent]
-    ) -> TResponseStreamEvent | None:
-        """Raises TimeoutError if the model falls silent; None at the end."""
-        async with asyncio.timeout(self._settings.parley_model_idle_timeout_seconds):
-            return await anext(events, None)
+    async def _write(self, piece: str, message: LiveMessage, timed: ModelCall) -> None:
+        self._recorder.first_token()
+        timed.first_token()
+        room = self._settings.parley_max_answer_chars - len(message.text)
+        message.write(piece[:room])
+        await reached(Step.MODEL_FIRST_TEXT)
+        if len(piece) > room:
+            raise AnswerTooLong
 
     async def _commit_calls(
-        self, asked: list[ResponseFunctionToolCall], metadata: dict[str, Any]
+        self, output: Sequence[ResponseOutputItem], metadata: dict[str, Any]
     ) -> None:
         """Gives the calls ids of ours and writes them down, before any of them runs."""
         calls: list[NewCall] = []
-        for item in asked:
+        for item in output:
+            if not isinstance(item, ResponseFunctionToolCall):
+                continue
             call = new_call(sanitise(item.name), read_arguments(item.arguments))
             item.call_id = call.id
             calls.append(call)
@@ -157,44 +181,10 @@ class RecordedModel(Model):
                 await self._toolbox.call(call.id, call.tool_name, "{}")
 
 
-async def close(events: AsyncIterator[TResponseStreamEvent]) -> None:
-    """Ends the request to the model, whatever state it is in."""
-    aclose = getattr(events, "aclose", None)
-    if aclose is not None:
-        await aclose()
-
-
-def usage_of(usage: ResponseUsage | None) -> dict[str, int]:
-    if usage is None:
-        return {"model_calls": 1}
+def usage_of(tokens: Tokens) -> dict[str, int]:
     return {
         "model_calls": 1,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
+        "input_tokens": tokens.prompt,
+        "output_tokens": tokens.completion,
+        "total_tokens": tokens.prompt + tokens.completion,
     }
-
-
-def refusal_of(response: Response) -> str:
-    return "".join(
-        part.refusal
-        for item in response.output
-        if isinstance(item, ResponseOutputMessage)
-        for part in item.content
-        if part.type == "refusal"
-    )
-
-
-def incomplete_of(response: Response) -> dict[str, Any]:
-    """Why the text is shorter than the model would have made it, if it is."""
-    details = response.incomplete_details
-    return {"incomplete": details.reason} if details and details.reason else {}
-
-
-def finish_of(response: Response) -> str:
-    """Why the model stopped, for the log."""
-    if refusal_of(response):
-        return "refusal"
-    if any(isinstance(item, ResponseFunctionToolCall) for item in response.output):
-        return "tool_calls"
-    return incomplete_of(response).get("incomplete", "stop")

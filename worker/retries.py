@@ -6,11 +6,9 @@ import random
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import openai
-
 from shared.errors import ParleyError
 from shared.settings import Settings
-from worker.failures import failure_of
+from worker.failures import ModelRejected, failure_of
 
 PASSING = frozenset(
     {
@@ -49,9 +47,9 @@ def pause_for(error: BaseException, *, errors_before: int, settings: Settings) -
 
 def retry_after(error: BaseException) -> float:
     """Seconds the provider asked for, as a number or as a date (RFC 9110); 0 if it didn't."""
-    if not isinstance(error, openai.APIStatusError):
+    if not isinstance(error, ModelRejected):
         return 0.0
-    asked = error.response.headers.get("retry-after", "").strip()
+    asked = error.retry_after.strip()
     if asked.replace(".", "", 1).isdecimal():
         return float(asked)
     try:

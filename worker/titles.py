@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import aclosing
 from functools import partial
 from uuid import UUID
 
 import structlog
-from agents import ModelSettings, ModelTracing, TResponseInputItem
+from agents import TResponseInputItem
 
 from shared.db import Database
 from shared.feed import Feed
@@ -22,7 +23,7 @@ from shared.store.claims import Claim
 from shared.store.titles import Untitled, find_untitled, give_title
 from shared.text import MAX_TITLE_CHARS, TextSanitiser, one_line
 from worker.agent import ChosenModel
-from worker.recording import close, incomplete_of
+from worker.chat_model import Cut, Question
 
 log = structlog.get_logger()
 
@@ -94,27 +95,13 @@ class Titles:
     async def _ask(self, untitled: Untitled) -> str:
         """What the model says; nothing where it says too much or was cut."""
         said, sanitiser = "", TextSanitiser()
-        events = self._model.model.stream_response(
-            INSTRUCTIONS,
-            conversation_of(untitled),
-            ModelSettings(extra_args={"max_completion_tokens": MAX_TOKENS}),
-            tools=[],
-            output_schema=None,
-            handoffs=[],
-            tracing=ModelTracing.DISABLED,
-            previous_response_id=None,
-            conversation_id=None,
-            prompt=None,
-        )
-        try:
-            async for event in events:
-                if event.type == "response.output_text.delta":
-                    said += sanitiser.feed(event.delta)
-                cut = event.type == "response.completed" and incomplete_of(event.response)
-                if cut or len(said) > MAX_TITLE_CHARS * 2:
+        question = Question(INSTRUCTIONS, conversation_of(untitled), max_tokens=MAX_TOKENS)
+        async with aclosing(self._model.model.answer(question)) as parts:
+            async for part in parts:
+                if isinstance(part, str):
+                    said += sanitiser.feed(part)
+                if isinstance(part, Cut) or len(said) > MAX_TITLE_CHARS * 2:
                     return ""
-        finally:
-            await close(events)
         return said
 
 

@@ -165,7 +165,7 @@ class Turns:
                 tx,
                 conversation_id,
                 worker_id=self.worker_id,
-                model=self._model.name,
+                model=self._model.model.name,
                 suspects=self._suspect is None,
                 running_limit=self._settings.parley_limit_running_turns,
             )

@@ -14,11 +14,11 @@ from uuid import uuid4
 import agents
 import pytest
 from agents import Agent, Runner, Tool, TResponseInputItem, function_tool
-from openai import AsyncOpenAI
-from openai.types.responses import ResponseTextDeltaEvent
 
+from tests.fixtures.sdk import SdkModel
 from worker.agent import RUN_CONFIG
 from worker.demo import DemoModel
+from worker.provider import Provider
 
 agents.set_tracing_disabled(True)
 
@@ -54,8 +54,9 @@ def wait_until_healthy(server: "subprocess.Popen[bytes]", url: str) -> None:
 
 @pytest.fixture
 async def model(base_url: str) -> AsyncIterator[DemoModel]:
-    async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
-        yield DemoModel(client)
+    model = DemoModel(Provider(base_url, "none"))
+    yield model
+    await model.close()
 
 
 @dataclass
@@ -135,19 +136,15 @@ class Talk:
     def __init__(self, model: DemoModel, *titles: str) -> None:
         self.todo = TodoList([Task(title) for title in titles])
         self.pieces: list[str] = []
-        self._agent = Agent[None](name="demo", model=model, tools=self.todo.tools())
+        heard = SdkModel(model, self.pieces)
+        self._agent = Agent[None](name="demo", model=heard, tools=self.todo.tools())
         self._items: list[TResponseInputItem] = []
 
     async def say(self, text: str) -> str:
         self.todo.calls.clear()
         self.pieces.clear()
         self._items.append({"role": "user", "content": text})
-        run = Runner.run_streamed(self._agent, self._items, run_config=RUN_CONFIG)
-        async for event in run.stream_events():
-            if event.type == "raw_response_event" and isinstance(
-                event.data, ResponseTextDeltaEvent
-            ):
-                self.pieces.append(event.data.delta)
+        run = await Runner.run(self._agent, self._items, run_config=RUN_CONFIG)
         self._items = run.to_input_list()
         assert "".join(self.pieces) == run.final_output
         return "".join(self.pieces)

@@ -98,7 +98,7 @@ async def test_the_last_line_of_a_turn_says_what_it_took(client: AsyncClient, de
 @pytest.mark.parametrize(
     ("content", "code", "finish", "cause"),
     [
-        ("status 401", "model_unauthorized", "model_unauthorized", "AuthenticationError"),
+        ("status 401", "model_unauthorized", "model_unauthorized", "ModelRejected"),
         ("refuse no", "model_refused", "refusal", "ModelRefused"),
         ("stall Half", "model_timeout", "model_timeout", "ModelTimeout"),
     ],

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from uuid import UUID
 
-import httpx2
-import openai
 import pytest
 from sqlalchemy import text
 
@@ -19,7 +17,7 @@ from tests.fixtures.interruptions import Died, Rig, let_lease_run_out
 from tests.fixtures.stand_in import StandIn
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
-from worker.failures import ModelEmpty, ModelIncomplete
+from worker.failures import ModelEmpty, ModelIncomplete, ModelRejected
 from worker.retries import pause_for, retry_after
 from worker.steps import Step
 from worker.turn import Turns
@@ -27,11 +25,8 @@ from worker.turn import Turns
 pytestmark = pytest.mark.anyio
 
 
-def status_error(status: int, **headers: str) -> openai.APIStatusError:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = httpx2.Request("POST", "http://model.test")
-    response = httpx2.Response(status, headers=named, request=request)
-    return openai.APIStatusError("", response=response, body=None)
+def status_error(status: int, *, retry_after: str = "") -> ModelRejected:
+    return ModelRejected(status, retry_after)
 
 
 async def crash(desk: Desk, rigged: Rig, conversation_id: UUID) -> None:
