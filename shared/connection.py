@@ -84,6 +84,9 @@ class Driver(Protocol):
     """What we use of asyncpg's connection, which has no types of its own."""
 
     async def execute(self, query: str) -> str: ...
+    async def fetch(self, query: str, *values: Any, record_class: type) -> list[Any]: ...
+    async def fetchrow(self, query: str, *values: Any, record_class: type) -> Any: ...
+    async def fetchval(self, query: str, *values: Any) -> Any: ...
     def is_closed(self) -> bool: ...
     def is_in_transaction(self) -> bool: ...
     def terminate(self) -> None: ...
@@ -115,7 +118,9 @@ def sqlalchemy_url(url: str) -> str:
 
 
 @asynccontextmanager
-async def begun(engine: AsyncEngine, how: str, owner: Whose) -> AsyncGenerator[AsyncConnection]:
+async def begun(
+    engine: AsyncEngine, how: str, owner: Whose
+) -> AsyncGenerator[tuple[AsyncConnection, Driver]]:
     """A connection within a transaction, committed at the end of the block or rolled back.
 
     Raises Unavailable where the outcome of the commit can't be known.
@@ -123,7 +128,7 @@ async def begun(engine: AsyncEngine, how: str, owner: Whose) -> AsyncGenerator[A
     connection, driver = await _begin(engine, how, owner)
     try:
         try:
-            yield connection
+            yield connection, driver
         except BaseException:
             await _roll_back(driver)
             raise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import structlog
 from sqlalchemy import Executable, text
 from sqlalchemy.engine import CursorResult, Row
@@ -15,9 +16,19 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.connection import LOOKING, LOST, WAIT_SECONDS, WRITING, Whose, begun, create_engine
+from shared.connection import (
+    LOOKING,
+    LOST,
+    WAIT_SECONDS,
+    WRITING,
+    Driver,
+    Whose,
+    begun,
+    create_engine,
+)
 from shared.errors import Unavailable
 from shared.settings import Settings
+from shared.statement import Record, Statement
 
 log = structlog.get_logger()
 
@@ -38,10 +49,14 @@ TOO_LONG = "It took too long"
 
 
 class Transaction:
-    """A connection in a transaction, and what to do once it is committed."""
+    """A connection in a transaction, and what to do once it is committed.
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    What runs often is a `Statement`, which the driver gets as it is.
+    """
+
+    def __init__(self, connection: AsyncConnection, driver: Driver) -> None:
         self._connection = connection
+        self._driver = driver
         self._after_commit: list[AfterCommit] = []
 
     async def execute(
@@ -50,16 +65,27 @@ class Transaction:
         return await self._connection.execute(statement, parameters)
 
     async def all(
-        self, statement: Executable, parameters: dict[str, Any] | None = None
-    ) -> list[Row[Any]]:
-        return list((await self.execute(statement, parameters)).all())
+        self, statement: Executable | Statement, parameters: dict[str, Any] | None = None
+    ) -> Sequence[Row[Any]]:
+        if isinstance(statement, Statement):
+            sql, values = statement.bound(parameters or {})
+            return await self._driver.fetch(sql, *values, record_class=Record)
+        return (await self.execute(statement, parameters)).all()
 
     async def first(
-        self, statement: Executable, parameters: dict[str, Any] | None = None
+        self, statement: Executable | Statement, parameters: dict[str, Any] | None = None
     ) -> Row[Any] | None:
+        if isinstance(statement, Statement):
+            sql, values = statement.bound(parameters or {})
+            return await self._driver.fetchrow(sql, *values, record_class=Record)
         return (await self.execute(statement, parameters)).first()
 
-    async def scalar(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Any:
+    async def scalar(
+        self, statement: Executable | Statement, parameters: dict[str, Any] | None = None
+    ) -> Any:
+        if isinstance(statement, Statement):
+            sql, values = statement.bound(parameters or {})
+            return await self._driver.fetchval(sql, *values)
         return (await self.execute(statement, parameters)).scalar()
 
     def after_commit(self, callback: AfterCommit) -> None:
@@ -91,9 +117,9 @@ class Database:
         async with (
             available(),
             _place(self._places),
-            begun(self.engine, WRITING, owner) as connection,
+            begun(self.engine, WRITING, owner) as (connection, driver),
         ):
-            tx = Transaction(connection)
+            tx = Transaction(connection, driver)
             yield tx
         await tx.committed()
 
@@ -103,9 +129,9 @@ class Database:
         async with (
             available(),
             _place(self._places),
-            begun(self.engine, LOOKING, owner) as connection,
+            begun(self.engine, LOOKING, owner) as (connection, driver),
         ):
-            yield Transaction(connection)
+            yield Transaction(connection, driver)
 
     @asynccontextmanager
     async def look(self, owner: Whose) -> AsyncGenerator[Transaction]:
@@ -147,7 +173,15 @@ async def available() -> AsyncGenerator[None]:
         yield
     # SQLAlchemy passes on the driver's own while it makes a new connection ready for use.
     except (PoolTimeoutError, DisconnectionError, *LOST) as error:
+        # The driver's word for a value that it can't send is one of these too.
+        if isinstance(error, ValueError):
+            raise
         raise Unavailable() from error
+    except asyncpg.PostgresError as error:
+        state = str(getattr(error, "sqlstate", None) or "")
+        if _speaks_of_the_server(state):
+            raise Unavailable(TOO_LONG if state == CANCELLED else "") from error
+        raise
     except DBAPIError as error:
         if error.connection_invalidated or _is_absence(error):
             raise Unavailable(TOO_LONG if _state(error) == CANCELLED else "") from error
@@ -157,10 +191,14 @@ async def available() -> AsyncGenerator[None]:
 def _is_absence(error: DBAPIError) -> bool:
     """Whether it speaks of the server or the connection and not of the statement."""
     if state := _state(error):
-        return state.startswith(UNAVAILABLE_CLASSES)
+        return _speaks_of_the_server(state)
     # The driver's own: a connection that is closed under a statement, unless it is a value that
     # it can't send.
     return not isinstance(error.orig.__cause__ if error.orig else None, ValueError)
+
+
+def _speaks_of_the_server(state: str) -> bool:
+    return state.startswith(UNAVAILABLE_CLASSES)
 
 
 def _state(error: DBAPIError) -> str:

@@ -11,17 +11,32 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from shared.db import Transaction
 from shared.errors import CancelRequested, LeaseLost, OwnerAtLimit
 from shared.events import Change, Turn, TurnUpdated
+from shared.models import Conversation as ConversationRow
 from shared.models import Message as MessageRow
 from shared.models import Turn as Row_
 from shared.models import Worker
+from shared.statement import Statement
 from shared.store.sequence import lock_conversation, take_seqs
-from shared.store.turns import ACTIVE, TURN_COLUMNS, count_queued, move_up, turn_of
+from shared.store.turns import ACTIVE, TURN_COLUMNS, WAITING, among, move_up, turn_of
 from shared.store.usage import keep_usage
 
 SUSPECT_CRASHES = 2
@@ -69,11 +84,11 @@ def unheld() -> Any:
     return and_(Row_.status == "running", ~alive)
 
 
-def taken() -> Any:
+def taken(entity: Any = Row_) -> Any:
     """Of a running turn: a worker has it, or had it until it died. Nobody has one that was given
     back or whose calls have been approved.
     """
-    return and_(Row_.status == "running", Row_.lease_owner.is_not(None))
+    return and_(entity.status == "running", entity.lease_owner.is_not(None))
 
 
 def due() -> Any:
@@ -83,6 +98,93 @@ def due() -> Any:
         Row_.run_after <= func.clock_timestamp(),
         Row_.cancel_requested_at.is_not(None),
     )
+
+
+_others = aliased(Row_)
+_running = (
+    select(func.count())
+    .where(_others.user_id == Row_.user_id, taken(_others))
+    .correlate(Row_)
+    .scalar_subquery()
+)
+_limit = bindparam("running_limit", type_=Integer)
+# Whoever takes over from a worker that died begins no further one.
+_limited = and_(_limit > 0, Row_.lease_owner.is_(None))
+_owners_lock = func.pg_advisory_xact_lock(OWNERS, func.hashtext(Row_.user_id))
+_head = aliased(Row_)
+# The owner's lock comes after a look, for at the limit nobody need stand in line.
+_HEAD = Statement(
+    select(
+        *TURN_COLUMNS,
+        Row_.seq.label("order"),
+        Row_.user_id,
+        (Row_.crashes + case((taken(), 1), else_=0)).label("crashes"),
+        Row_.model_errors,
+        Row_.worked_seconds,
+        Row_.cancel_requested_at,
+        Row_.queued_at,
+        Row_.request_id,
+        case(
+            (_limited & (_running >= _limit), true()),
+            (_limited, _owners_lock.is_(None)),
+            else_=false(),
+        ).label("at_limit"),
+        case((Row_.status == "queued", WAITING - 1), else_=0).label("behind"),
+    ).where(
+        Row_.id
+        == select(_head.id)
+        .where(_head.conversation_id == bindparam("conversation_id"), among(_head.status, ACTIVE))
+        .order_by(_head.seq)
+        .limit(1)
+        .scalar_subquery(),
+        or_(Row_.status == "queued", and_(unheld(), due())),
+    )
+)
+_numbered = (
+    update(ConversationRow)
+    .where(ConversationRow.id == bindparam("conversation_id"))
+    .values(last_seq=ConversationRow.last_seq + 1 + bindparam("behind", type_=Integer))
+    .returning(ConversationRow.last_seq)
+    .cte("numbered")
+)
+# Under the owner's lock, where nobody else can begin one, it counts again.
+_BEGIN = Statement(
+    update(Row_)
+    .where(Row_.id == bindparam("turn_id"), or_(not_(_limited), _running < _limit))
+    .values(
+        status="running",
+        attempt=Row_.attempt + 1,
+        position=None,
+        lease_owner=bindparam("worker_id"),
+        run_after=None,
+        crashes=bindparam("crashes"),
+        model=bindparam("model"),
+        started_at=func.coalesce(Row_.started_at, func.clock_timestamp()),
+        changed_seq=select(
+            _numbered.c.last_seq - bindparam("behind", type_=Integer)
+        ).scalar_subquery(),
+    )
+    .returning(*TURN_COLUMNS)
+)
+_said = aliased(MessageRow)
+_HELD = Statement(
+    select(
+        Row_.cancel_requested_at,
+        select(_said.id)
+        .where(
+            _said.conversation_id == Row_.conversation_id,
+            _said.turn_id == Row_.id,
+            _said.role == "user",
+            _said.seq > bindparam("read_to", type_=BigInteger),
+        )
+        .exists()
+        .label("steered"),
+    ).where(
+        Row_.id == bindparam("turn_id"),
+        Row_.attempt == bindparam("attempt"),
+        Row_.status == "running",
+    )
+)
 
 
 async def claim(
@@ -103,7 +205,8 @@ async def claim(
     """
     if not await lock_conversation(tx, conversation_id):
         return None
-    found = await _claimable_head(tx, conversation_id)
+    asked = {"conversation_id": conversation_id, "running_limit": running_limit}
+    found = await tx.first(_HEAD, asked)
     if found is None or (found.crashes >= SUSPECT_CRASHES and not suspects):
         return None
     claimed = Claim(
@@ -119,78 +222,21 @@ async def claim(
     )
     if claimed.cancelled:
         return claimed
-    # Whoever takes over from a worker that died begins no further one.
-    if running_limit and found.lease_owner is None:
-        await _stay_within(tx, claimed.owner, running_limit)
-    turn, changes = await _begin_attempt(tx, claimed, worker_id=worker_id, model=model)
-    return msgspec.structs.replace(claimed, turn=turn, changes=changes)
-
-
-async def _stay_within(tx: Transaction, owner: str, limit: int) -> None:
-    """Looks before it takes the owner's lock, for at the limit nobody need stand in line, and again
-    under the lock, where nobody else can begin one. Raises OwnerAtLimit.
-    """
-    running = select(func.count()).where(Row_.user_id == owner, taken())
-    if await tx.scalar(running) < limit:
-        await tx.execute(select(func.pg_advisory_xact_lock(OWNERS, func.hashtext(owner))))
-        if await tx.scalar(running) < limit:
-            return
-    raise OwnerAtLimit(owner)
-
-
-async def _claimable_head(tx: Transaction, conversation_id: UUID) -> Any:
-    head = aliased(Row_)
-    first = (
-        select(head.id)
-        .where(head.conversation_id == conversation_id, head.status.in_(ACTIVE))
-        .order_by(head.seq)
-        .limit(1)
-        .scalar_subquery()
-    )
-    return await tx.first(
-        select(
-            *TURN_COLUMNS,
-            Row_.seq.label("order"),
-            Row_.user_id,
-            (Row_.crashes + case((taken(), 1), else_=0)).label("crashes"),
-            Row_.model_errors,
-            Row_.worked_seconds,
-            Row_.cancel_requested_at,
-            Row_.lease_owner,
-            Row_.queued_at,
-            Row_.request_id,
-        ).where(Row_.id == first, or_(Row_.status == "queued", and_(unheld(), due())))
-    )
-
-
-async def _begin_attempt(
-    tx: Transaction, claimed: Claim, *, worker_id: UUID, model: str
-) -> tuple[Turn, list[Change]]:
-    conversation_id, queued = claimed.turn.conversation_id, claimed.turn.status == "queued"
-    behind = await count_queued(tx, conversation_id) - 1 if queued else 0
-    seq = await take_seqs(tx, conversation_id, 1 + behind)
-    row = await tx.first(
-        update(Row_)
-        .where(Row_.id == claimed.turn.id)
-        .values(
-            status="running",
-            attempt=Row_.attempt + 1,
-            position=None,
-            lease_owner=worker_id,
-            run_after=None,
-            crashes=claimed.crashes,
-            model=model,
-            started_at=func.coalesce(Row_.started_at, func.clock_timestamp()),
-            changed_seq=seq,
-        )
-        .returning(*TURN_COLUMNS)
-    )
-    assert row is not None
+    begin = {
+        "turn_id": claimed.turn.id,
+        "crashes": claimed.crashes,
+        "worker_id": worker_id,
+        "model": model,
+        "behind": found.behind,
+    }
+    row = None if found.at_limit else await tx.first(_BEGIN, asked | begin)
+    if row is None:
+        raise OwnerAtLimit(claimed.owner)
     turn = turn_of(row)
-    changes: list[Change] = [TurnUpdated(seq, turn)]
-    if behind:
-        changes += await move_up(tx, conversation_id, left=1, first_seq=seq + 1)
-    return turn, changes
+    changes: list[Change] = [TurnUpdated(turn.seq, turn)]
+    if found.behind:
+        changes += await move_up(tx, conversation_id, left=1, first_seq=turn.seq + 1)
+    return msgspec.structs.replace(claimed, turn=turn, changes=changes)
 
 
 async def hold(
@@ -202,31 +248,23 @@ async def hold(
     `read_to`, the number up to which the model has read, it also tells of messages said since.
     """
     seq = await take_seqs(tx, turn.conversation_id, changes, **counted)
-    if await is_cancelled(tx, turn):
+    held = await _held(tx, turn, read_to)
+    if held.cancel_requested_at is not None:
         raise CancelRequested
-    return Hold(seq, read_to is not None and await _said_since(tx, turn, read_to))
+    return Hold(seq, held.steered)
 
 
 async def is_cancelled(tx: Transaction, turn: Turn) -> bool:
     """Whether somebody asked to cancel a turn that we hold; LeaseLost if we don't hold it."""
-    held = await tx.first(
-        select(Row_.cancel_requested_at).where(
-            Row_.id == turn.id, Row_.attempt == turn.attempt, Row_.status == "running"
-        )
-    )
+    return (await _held(tx, turn)).cancel_requested_at is not None
+
+
+async def _held(tx: Transaction, turn: Turn, read_to: int | None = None) -> Any:
+    asked = {"turn_id": turn.id, "attempt": turn.attempt, "read_to": read_to}
+    held = await tx.first(_HELD, asked)
     if held is None:
         raise LeaseLost
-    return held.cancel_requested_at is not None
-
-
-async def _said_since(tx: Transaction, turn: Turn, read_to: int) -> bool:
-    said = select(MessageRow.id).where(
-        MessageRow.conversation_id == turn.conversation_id,
-        MessageRow.seq > read_to,
-        MessageRow.turn_id == turn.id,
-        MessageRow.role == "user",
-    )
-    return bool(await tx.scalar(select(said.exists())))
+    return held
 
 
 async def give_back(

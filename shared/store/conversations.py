@@ -9,10 +9,12 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    Integer,
     Row,
-    Select,
+    Text,
     Uuid,
     any_,
+    bindparam,
     case,
     func,
     literal,
@@ -29,14 +31,15 @@ from shared.events import Conversation, ConversationUpdated
 from shared.ids import new_id
 from shared.models import Conversation as Row_
 from shared.models import Turn as TurnRow
+from shared.statement import Statement
 from shared.store.sequence import lock_conversation, take_seqs
-from shared.store.turns import ACTIVE, turn_columns, turn_of
+from shared.store.turns import ACTIVE, among, turn_columns, turn_of
 from shared.text import AUTO_TITLE_CHARS, PREVIEW_CHARS, one_line
 
 _active = aliased(
     TurnRow,
     select(TurnRow)
-    .where(TurnRow.conversation_id == Row_.id, TurnRow.status.in_(ACTIVE))
+    .where(TurnRow.conversation_id == Row_.id, among(TurnRow.status, ACTIVE))
     .order_by(TurnRow.seq)
     .limit(1)
     .correlate(Row_)
@@ -44,22 +47,54 @@ _active = aliased(
 )
 
 
-def _query(owner: str) -> Select[Any]:
-    return (
-        select(
-            Row_.id,
-            Row_.title,
-            Row_.created_at,
-            Row_.updated_at,
-            Row_.message_count,
-            Row_.last_message_preview,
-            Row_.last_seq,
-            *turn_columns(_active, prefix="turn_"),
-        )
-        .select_from(Row_)
-        .outerjoin(_active, true())
-        .where(Row_.user_id == owner, Row_.deleted_at.is_(None))
+_owned = (Row_.user_id == bindparam("owner"), Row_.deleted_at.is_(None))
+_this = (Row_.id == bindparam("conversation_id"), *_owned)
+_shown = (
+    select(
+        Row_.id,
+        Row_.title,
+        Row_.created_at,
+        Row_.updated_at,
+        Row_.message_count,
+        Row_.last_message_preview,
+        Row_.last_seq,
+        *turn_columns(_active, prefix="turn_"),
     )
+    .select_from(Row_)
+    .outerjoin(_active, true())
+)
+_FIND = Statement(_shown.where(*_this))
+_newest = (
+    _shown.where(*_owned)
+    .order_by(Row_.updated_at.desc(), Row_.id.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+_NEWEST = Statement(_newest)
+_NEXT = Statement(
+    _newest.where(
+        tuple_(Row_.updated_at, Row_.id) < tuple_(bindparam("updated_at"), bindparam("id"))
+    )
+)
+_LAST_SEQ = Statement(select(Row_.last_seq).where(*_this))
+_untitled = (Row_.message_count == 0) & Row_.named.is_(False)
+_SUBMIT = Statement(
+    update(Row_)
+    .where(*_this)
+    .values(
+        last_seq=Row_.last_seq + case((_untitled, 3), else_=2),
+        title=case((_untitled, bindparam("title", type_=Text)), else_=Row_.title),
+        changed_seq=case((_untitled, Row_.last_seq + 3), else_=Row_.changed_seq),
+        message_count=Row_.message_count + 1,
+        last_message_preview=bindparam("preview"),
+        updated_at=func.clock_timestamp(),
+    )
+    .returning(Row_.last_seq, Row_.changed_seq)
+)
+_CHANGED_SEQ = Statement(
+    select(Row_.changed_seq).where(
+        Row_.id == bindparam("conversation_id"), Row_.changed_seq > bindparam("since")
+    )
+)
 
 
 def _conversation(row: Row[Any]) -> Conversation:
@@ -97,7 +132,7 @@ async def create_conversation(
 async def find_conversation(
     tx: Transaction, conversation_id: UUID, *, owner: str
 ) -> Conversation | None:
-    row = await tx.first(_query(owner).where(Row_.id == conversation_id))
+    row = await tx.first(_FIND, {"conversation_id": conversation_id, "owner": owner})
     return _conversation(row) if row else None
 
 
@@ -112,11 +147,8 @@ async def get_or_create_conversation(
 
 async def last_seq(tx: Transaction, conversation_id: UUID, *, owner: str) -> int | None:
     """The number of the conversation's last change; None if it isn't the owner's."""
-    seq: int | None = await tx.scalar(
-        select(Row_.last_seq).where(
-            Row_.id == conversation_id, Row_.user_id == owner, Row_.deleted_at.is_(None)
-        )
-    )
+    asked = {"conversation_id": conversation_id, "owner": owner}
+    seq: int | None = await tx.scalar(_LAST_SEQ, asked)
     return seq
 
 
@@ -132,10 +164,12 @@ async def list_conversations(
     tx: Transaction, *, owner: str, limit: int, after: tuple[datetime, UUID] | None = None
 ) -> list[Conversation]:
     """Newest change first, from just behind the key `after`; one more than `limit` if there is."""
-    query = _query(owner).order_by(Row_.updated_at.desc(), Row_.id.desc()).limit(limit + 1)
-    if after is not None:
-        query = query.where(tuple_(Row_.updated_at, Row_.id) < tuple_(*map(literal, after)))
-    return [_conversation(row) for row in await tx.all(query)]
+    asked: dict[str, Any] = {"owner": owner, "limit": limit + 1}
+    if after is None:
+        rows = await tx.all(_NEWEST, asked)
+    else:
+        rows = await tx.all(_NEXT, asked | {"updated_at": after[0], "id": after[1]})
+    return [_conversation(row) for row in rows]
 
 
 async def lock_owned(tx: Transaction, conversation_id: UUID, *, owner: str) -> bool:
@@ -152,19 +186,14 @@ async def take_seqs_for_submission(
     The first message of a conversation the user has not named gives it its title; that change
     takes the number after the turn's. None if the conversation isn't the owner's.
     """
-    titles = (Row_.message_count == 0) & Row_.named.is_(False)
     row = await tx.first(
-        update(Row_)
-        .where(Row_.id == conversation_id, Row_.user_id == owner, Row_.deleted_at.is_(None))
-        .values(
-            last_seq=Row_.last_seq + case((titles, 3), else_=2),
-            title=case((titles, one_line(content, AUTO_TITLE_CHARS)), else_=Row_.title),
-            changed_seq=case((titles, Row_.last_seq + 3), else_=Row_.changed_seq),
-            message_count=Row_.message_count + 1,
-            last_message_preview=one_line(content, PREVIEW_CHARS),
-            updated_at=func.clock_timestamp(),
-        )
-        .returning(Row_.last_seq, Row_.changed_seq)
+        _SUBMIT,
+        {
+            "conversation_id": conversation_id,
+            "owner": owner,
+            "title": one_line(content, AUTO_TITLE_CHARS),
+            "preview": one_line(content, PREVIEW_CHARS),
+        },
     )
     if row is None:
         return None
@@ -213,9 +242,8 @@ async def renamed_after(
     tx: Transaction, conversation_id: UUID, *, owner: str, since: int
 ) -> ConversationUpdated | None:
     """The conversation's own change, if it came after `since`."""
-    changed: int | None = await tx.scalar(
-        select(Row_.changed_seq).where(Row_.id == conversation_id, Row_.changed_seq > since)
-    )
+    asked = {"conversation_id": conversation_id, "since": since}
+    changed: int | None = await tx.scalar(_CHANGED_SEQ, asked)
     if changed is None:
         return None
     conversation = await find_conversation(tx, conversation_id, owner=owner)

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select, update
+from sqlalchemy import Interval, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.db import Transaction
 from shared.errors import LeaseLost
@@ -20,12 +21,13 @@ from shared.models import Conversation as ConversationRow
 from shared.models import Message as MessageRow
 from shared.models import Turn as Row_
 from shared.publisher import LiveText
+from shared.statement import Statement
 from shared.store.calls import close_calls, open_calls
 from shared.store.claims import holder_of
 from shared.store.messages import add_message, message_exists, messages_of_turn
 from shared.store.sequence import take_seqs
-from shared.store.turns import ACTIVE, TURN_COLUMNS, count_queued, move_up, turn_of
-from shared.store.usage import keep_usage
+from shared.store.turns import ACTIVE, TURN_COLUMNS, among, count_queued, move_up, turn_of
+from shared.store.usage import ADDED, keep_usage, used_in
 
 EarlyEnd = Literal["failed", "cancelled"]
 
@@ -46,6 +48,28 @@ class Text(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] = {}
 
 
+_END = Statement(
+    update(Row_)
+    .where(Row_.id == bindparam("turn_id"), among(Row_.status, ACTIVE))
+    .values(
+        status=bindparam("status"),
+        position=None,
+        lease_owner=None,
+        run_after=None,
+        error=bindparam("error"),
+        finished_at=func.clock_timestamp(),
+        changed_seq=bindparam("seq"),
+        usage=func.coalesce(bindparam("usage", type_=JSONB(none_as_null=True)), Row_.usage),
+        first_token_at=func.coalesce(
+            Row_.first_token_at,
+            func.clock_timestamp() - bindparam("first_token_ago", type_=Interval),
+        ),
+    )
+    .returning(*TURN_COLUMNS)
+    .add_cte(ADDED)
+)
+
+
 async def end_turn(
     tx: Transaction,
     turn: Turn,
@@ -56,22 +80,16 @@ async def end_turn(
     spent: Spent = Spent(),  # noqa: B008 (frozen)
 ) -> TurnUpdated:
     """The terminal state, at `seq`. Every tool call has its result."""
-    values: dict[str, Any] = {
+    ended = {
+        "turn_id": turn.id,
         "status": status,
-        "position": None,
-        "lease_owner": None,
-        "run_after": None,
         "error": msgspec.to_builtins(error),
-        "finished_at": func.clock_timestamp(),
-        "changed_seq": seq,
+        "seq": seq,
+        "usage": spent.usage or None,
+        "used": used_in(spent.usage or {}),
+        "first_token_ago": spent.first_token_ago,
     }
-    values |= await keep_spent(tx, turn.id, spent)
-    row = await tx.first(
-        update(Row_)
-        .where(Row_.id == turn.id, Row_.status.in_(ACTIVE))
-        .values(values)
-        .returning(*TURN_COLUMNS)
-    )
+    row = await tx.first(_END, ended)
     if row is None:
         raise LeaseLost
     return TurnUpdated(seq, turn_of(row))

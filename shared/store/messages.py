@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, func, insert, select
+from sqlalchemy import Integer, Row, bindparam, func, insert, select
 
 from shared.db import Transaction
 from shared.events import (
@@ -25,6 +25,7 @@ from shared.ids import new_id
 from shared.models import Conversation as ConversationRow
 from shared.models import Message as Row_
 from shared.models import Turn as TurnRow
+from shared.statement import Statement
 
 CONTEXT_MESSAGES = 50
 
@@ -43,6 +44,50 @@ MESSAGE_COLUMNS = (
     Row_.message_metadata.label("metadata"),
     Row_.created_at,
 )
+_in_conversation = Row_.conversation_id == bindparam("conversation_id")
+_shown = Row_.status != "withdrawn"
+_limit = bindparam("limit", type_=Integer)
+
+_ADD = Statement(
+    insert(Row_)
+    .values(
+        id=bindparam("id"),
+        conversation_id=bindparam("conversation_id"),
+        user_id=select(ConversationRow.user_id)
+        .where(ConversationRow.id == bindparam("conversation_id"))
+        .scalar_subquery(),
+        turn_id=bindparam("turn_id"),
+        seq=bindparam("seq"),
+        changed_seq=bindparam("seq"),
+        role=bindparam("role"),
+        content=bindparam("content"),
+        status=bindparam("status"),
+        tool_calls=bindparam("tool_calls"),
+        tool_call_id=bindparam("tool_call_id"),
+        message_metadata=bindparam("metadata"),
+    )
+    .returning(*MESSAGE_COLUMNS)
+)
+_CHANGED_AFTER = Statement(
+    select(*MESSAGE_COLUMNS)
+    .where(_in_conversation, Row_.changed_seq > bindparam("since"))
+    .order_by(Row_.changed_seq)
+    .limit(_limit)
+)
+_NEWEST = Statement(
+    select(*MESSAGE_COLUMNS)
+    .where(_in_conversation, _shown, Row_.seq < bindparam("before"))
+    .order_by(Row_.seq.desc())
+    .limit(_limit)
+)
+_CONTEXT = Statement(
+    select(*MESSAGE_COLUMNS)
+    .join(TurnRow, TurnRow.id == Row_.turn_id)
+    .where(_in_conversation, _shown, TurnRow.seq <= bindparam("order"))
+    .order_by(TurnRow.seq.desc(), Row_.seq.desc())
+    .limit(_limit)
+)
+NO_SEQ_IS_AS_HIGH = 2**62
 
 
 APPROVAL = "approval"
@@ -145,28 +190,20 @@ async def add_message(
     metadata: dict[str, Any] | None = None,
 ) -> MessageCreated:
     """Writes a message at `seq`, which the caller has taken under the conversation's lock."""
-    owner_of = (
-        select(ConversationRow.user_id)
-        .where(ConversationRow.id == conversation_id)
-        .scalar_subquery()
-    )
     row = await tx.first(
-        insert(Row_)
-        .values(
-            id=message_id or new_id(),
-            conversation_id=conversation_id,
-            user_id=owner_of,
-            turn_id=turn_id,
-            seq=seq,
-            changed_seq=seq,
-            role=role,
-            content=content,
-            status=status,
-            tool_calls=msgspec.to_builtins(calls) if calls else None,
-            tool_call_id=tool_call_id,
-            message_metadata=metadata or {},
-        )
-        .returning(*MESSAGE_COLUMNS)
+        _ADD,
+        {
+            "id": message_id or new_id(),
+            "conversation_id": conversation_id,
+            "turn_id": turn_id,
+            "seq": seq,
+            "role": role,
+            "content": content,
+            "status": status,
+            "tool_calls": msgspec.to_builtins(calls) if calls else None,
+            "tool_call_id": tool_call_id,
+            "metadata": metadata or {},
+        },
     )
     assert row is not None
     return MessageCreated(seq, message_of(row, {}))
@@ -179,15 +216,12 @@ async def get_chat_history(
 
     The caller has checked whose conversation it is.
     """
-    query = (
-        select(*MESSAGE_COLUMNS)
-        .where(Row_.conversation_id == conversation_id, Row_.status != "withdrawn")
-        .order_by(Row_.seq.desc())
-        .limit(limit + 1)
-    )
-    if before is not None:
-        query = query.where(Row_.seq < before)
-    rows = await tx.all(query)
+    asked = {
+        "conversation_id": conversation_id,
+        "before": NO_SEQ_IS_AS_HIGH if before is None else before,
+        "limit": limit + 1,
+    }
+    rows = await tx.all(_NEWEST, asked)
     return [stored.message for stored in await _stored(tx, conversation_id, rows[::-1])]
 
 
@@ -250,12 +284,8 @@ async def last_answer(tx: Transaction, conversation_id: UUID, turn_id: UUID) -> 
 async def messages_changed_after(
     tx: Transaction, conversation_id: UUID, *, since: int, limit: int
 ) -> list[Stored]:
-    rows = await tx.all(
-        select(*MESSAGE_COLUMNS)
-        .where(Row_.conversation_id == conversation_id, Row_.changed_seq > since)
-        .order_by(Row_.changed_seq)
-        .limit(limit)
-    )
+    asked = {"conversation_id": conversation_id, "since": since, "limit": limit}
+    rows = await tx.all(_CHANGED_AFTER, asked)
     return await _stored(tx, conversation_id, rows)
 
 
@@ -277,15 +307,6 @@ async def load_conversation_context(
     `order` is the turn's own place. Messages that wait behind it are not part of it, and a
     question is followed by its answer even where the next question came in between.
     """
-    rows = await tx.all(
-        select(*MESSAGE_COLUMNS)
-        .join(TurnRow, TurnRow.id == Row_.turn_id)
-        .where(
-            Row_.conversation_id == conversation_id,
-            TurnRow.seq <= order,
-            Row_.status != "withdrawn",
-        )
-        .order_by(TurnRow.seq.desc(), Row_.seq.desc())
-        .limit(limit)
-    )
+    asked = {"conversation_id": conversation_id, "order": order, "limit": limit}
+    rows = await tx.all(_CONTEXT, asked)
     return [stored.message for stored in await _stored(tx, conversation_id, rows[::-1])]

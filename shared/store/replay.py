@@ -8,15 +8,16 @@ from __future__ import annotations
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, or_, select, union_all
+from sqlalchemy import bindparam, func, or_, select, union_all
 
 from shared.db import Transaction
 from shared.events import Change, TurnUpdated
 from shared.models import Message as MessageRow
 from shared.models import Turn as TurnRow
+from shared.statement import Statement
 from shared.store.conversations import last_seq, renamed_after
 from shared.store.messages import messages_changed_after
-from shared.store.turns import turns_changed_after
+from shared.store.turns import among, turns_changed_after
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -67,26 +68,30 @@ async def replay(
     return Replay(changes, cursor, last, base, active)
 
 
-async def _base(tx: Transaction, conversation_id: UUID) -> tuple[int, bool]:
-    moved = union_all(
-        select(func.max(MessageRow.changed_seq).label("seq")).where(
-            MessageRow.conversation_id == conversation_id, MessageRow.role != "user"
-        ),
-        select(func.max(TurnRow.changed_seq)).where(
-            TurnRow.conversation_id == conversation_id,
-            or_(TurnRow.status != "queued", TurnRow.attempt > 0),
-        ),
-    ).subquery()
-    active = (
+_moved = union_all(
+    select(func.max(MessageRow.changed_seq).label("seq")).where(
+        MessageRow.conversation_id == bindparam("conversation_id"), MessageRow.role != "user"
+    ),
+    select(func.max(TurnRow.changed_seq)).where(
+        TurnRow.conversation_id == bindparam("conversation_id"),
+        or_(TurnRow.status != "queued", TurnRow.attempt > 0),
+    ),
+).subquery()
+_BASE = Statement(
+    select(
+        func.coalesce(func.max(_moved.c.seq), 0).label("base"),
         select(TurnRow.id)
         .where(
-            TurnRow.conversation_id == conversation_id,
-            TurnRow.status.in_(("queued", "running")),
+            TurnRow.conversation_id == bindparam("conversation_id"),
+            among(TurnRow.status, ("queued", "running")),
         )
         .exists()
+        .label("active"),
     )
-    row = await tx.first(
-        select(func.coalesce(func.max(moved.c.seq), 0).label("base"), active.label("active"))
-    )
+)
+
+
+async def _base(tx: Transaction, conversation_id: UUID) -> tuple[int, bool]:
+    row = await tx.first(_BASE, {"conversation_id": conversation_id})
     assert row is not None
     return row.base, row.active

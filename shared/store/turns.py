@@ -6,17 +6,31 @@ the row lock of its conversation. Times come from the database's clock.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Column, Row, func, insert, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    Row,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from shared.db import Transaction
 from shared.events import Change, Turn, TurnError, TurnUpdated
 from shared.ids import new_id
 from shared.models import Conversation as ConversationRow
 from shared.models import Turn as Row_
+from shared.statement import Statement
 
 _SHOWN = (
     "id",
@@ -53,6 +67,45 @@ ACTIVE = ("queued", "running", "awaiting_approval")
 """They have not ended: the first of them is the head of the conversation."""
 
 
+def among(column: Any, values: Collection[str]) -> ColumnElement[bool]:
+    """Is one of these, written out: then a partial index over them can be used."""
+    found: ColumnElement[bool] = column.in_([literal_column(f"'{value}'") for value in values])
+    return found
+
+
+WAITING = (
+    select(func.count())
+    .where(Row_.conversation_id == bindparam("conversation_id"), Row_.status == "queued")
+    .scalar_subquery()
+)
+"""How many turns of the conversation wait."""
+_QUEUE = Statement(
+    insert(Row_)
+    .values(
+        id=bindparam("id"),
+        conversation_id=bindparam("conversation_id"),
+        user_id=bindparam("owner"),
+        user_message_id=bindparam("user_message_id"),
+        seq=bindparam("seq"),
+        changed_seq=bindparam("seq"),
+        status="queued",
+        position=WAITING + 1,
+        request_id=bindparam("request_id"),
+    )
+    .returning(*TURN_COLUMNS)
+)
+_COUNT_QUEUED = Statement(select(WAITING))
+_CHANGED_AFTER = Statement(
+    select(*TURN_COLUMNS)
+    .where(
+        Row_.conversation_id == bindparam("conversation_id"),
+        Row_.changed_seq > bindparam("since"),
+    )
+    .order_by(Row_.changed_seq)
+    .limit(bindparam("limit", type_=Integer))
+)
+
+
 async def queue_turn(
     tx: Transaction,
     *,
@@ -63,23 +116,16 @@ async def queue_turn(
     request_id: str | None = None,
 ) -> Turn:
     """Behind those that wait already. The caller holds the conversation's lock."""
-    waiting = select(func.count()).where(
-        Row_.conversation_id == conversation_id, Row_.status == "queued"
-    )
     row = await tx.first(
-        insert(Row_)
-        .values(
-            id=new_id(),
-            conversation_id=conversation_id,
-            user_id=owner,
-            user_message_id=user_message_id,
-            seq=seq,
-            changed_seq=seq,
-            status="queued",
-            position=waiting.scalar_subquery() + 1,
-            request_id=request_id,
-        )
-        .returning(*TURN_COLUMNS)
+        _QUEUE,
+        {
+            "id": new_id(),
+            "conversation_id": conversation_id,
+            "owner": owner,
+            "user_message_id": user_message_id,
+            "seq": seq,
+            "request_id": request_id,
+        },
     )
     assert row is not None
     return turn_of(row)
@@ -97,18 +143,14 @@ async def find_turn(tx: Transaction, turn_id: UUID, *, owner: str) -> Turn | Non
 async def turns_changed_after(
     tx: Transaction, conversation_id: UUID, *, since: int, limit: int
 ) -> list[Turn]:
-    rows = await tx.all(
-        select(*TURN_COLUMNS)
-        .where(Row_.conversation_id == conversation_id, Row_.changed_seq > since)
-        .order_by(Row_.changed_seq)
-        .limit(limit)
-    )
+    asked = {"conversation_id": conversation_id, "since": since, "limit": limit}
+    rows = await tx.all(_CHANGED_AFTER, asked)
     return [turn_of(row) for row in rows]
 
 
 async def turns_of_page(tx: Transaction, conversation_id: UUID, turn_ids: set[UUID]) -> list[Turn]:
     """These turns and whichever have not ended, in order."""
-    shown = or_(Row_.id.in_(turn_ids), Row_.status.in_(ACTIVE))
+    shown = or_(Row_.id.in_(turn_ids), among(Row_.status, ACTIVE))
     rows = await tx.all(
         select(*TURN_COLUMNS)
         .where(Row_.conversation_id == conversation_id, shown)
@@ -134,7 +176,7 @@ async def active_turns(tx: Transaction, conversation_id: UUID) -> list[Turn]:
     """Those that have not ended, the head first."""
     rows = await tx.all(
         select(*TURN_COLUMNS)
-        .where(Row_.conversation_id == conversation_id, Row_.status.in_(ACTIVE))
+        .where(Row_.conversation_id == conversation_id, among(Row_.status, ACTIVE))
         .order_by(Row_.seq)
     )
     return [turn_of(row) for row in rows]
@@ -148,9 +190,7 @@ async def is_last(tx: Transaction, turn: Turn) -> bool:
 
 
 async def count_queued(tx: Transaction, conversation_id: UUID) -> int:
-    count: int = await tx.scalar(
-        select(func.count()).where(Row_.conversation_id == conversation_id, Row_.status == "queued")
-    )
+    count: int = await tx.scalar(_COUNT_QUEUED, {"conversation_id": conversation_id})
     return count
 
 
