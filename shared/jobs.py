@@ -38,14 +38,15 @@ JOB_SECONDS = 24 * 3600
 FAIR_SECONDS = 3600
 """Forgetting an owner's last place gives them a better one, so it can wait until they are quiet."""
 
-# arq's own form of a job; its score, the owner's place and the bell are ours. Where somebody is
-# parked and may go on, nothing is done but to name them: they come first.
+# arq's own form of a job; its score, the owner's place and the bell are ours. Where a turn has
+# ended and somebody is parked who may go on, nothing is done but to name them: they come first.
 ENQUEUE = f"""
 local queue, job, heard, rung, parked = unpack(KEYS)
 local id, body = ARGV[1], ARGV[2]
 if ARGV[3] == '1' then
   local next = redis.call('ZPOPMIN', parked)[1]
   if next then return next end
+  if ARGV[4] == '0' then return end
 end
 local place = math.max(tonumber(redis.call('GET', heard) or 0),
                        tonumber(redis.call('GET', rung) or 0)) + 1
@@ -62,29 +63,46 @@ class Jobs:
         self._redis = redis
         self._enqueue = redis.register_script(ENQUEUE)
 
-    async def ring(self, conversation_id: UUID, owner: str = "", *, ended: bool = False) -> bool:
+    async def ring(self, conversation_id: UUID, owner: str = "") -> bool:
         """True if Redis took it. Never raises, and never takes longer than half a second.
 
-        Where a turn of the owner has `ended`, one of their parked conversations is rung for too.
         Rings of an owner that the caller doesn't know stand in one line.
         """
         try:
             async with self._redis.promptly():
-                parked = await self._ring(str(conversation_id), owner, ended=ended)
-                if parked is not None:
-                    await self._ring(parked.decode(), owner)
-                    await self._ring(str(conversation_id), owner)
+                await self._ring(str(conversation_id), owner)
         except REDIS_ERRORS as error:
             log.warning("ring_failed", error=type(error).__name__)
             return False
         return True
 
-    async def _ring(self, conversation_id: str, owner: str, *, ended: bool = False) -> bytes | None:
+    async def ended(self, conversation_id: UUID, owner: str, *, waits: bool) -> bool:
+        """A turn has ended: rings for the next one, if one `waits` in its conversation, and for one
+        of the owner's parked conversations. True if Redis took it; never raises.
+        """
+        try:
+            async with self._redis.promptly():
+                own = str(conversation_id)
+                parked = await self._ring(own, owner, ended=True, waits=waits)
+                if parked is not None:
+                    await self._ring(parked.decode(), owner)
+                    if waits:
+                        await self._ring(own, owner)
+        except REDIS_ERRORS as error:
+            log.warning("ring_failed", error=type(error).__name__)
+            return False
+        return True
+
+    async def _ring(
+        self, conversation_id: str, owner: str, *, ended: bool = False, waits: bool = True
+    ) -> bytes | None:
         job_id = new_id().hex
         now_ms = int(time.time() * 1000)
         job = make_job(RING, (conversation_id,), {}, None, now_ms, serializer=serialize_job)
         keys = [QUEUE, job_key_prefix + job_id, HEARD, RUNG + owner, PARKED + owner]
-        return cast("bytes | None", await self._enqueue(keys, [job_id, job, int(ended)]))
+        return cast(
+            "bytes | None", await self._enqueue(keys, [job_id, job, int(ended), int(waits)])
+        )
 
     async def park(self, conversation_id: UUID, owner: str) -> None:
         """As many of the owner's turns run as may. Never raises; the sweep would find it too."""

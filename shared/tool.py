@@ -6,6 +6,7 @@ The owner comes from whoever calls it for them, a turn or a token, never from wh
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -45,7 +46,10 @@ def parse_arguments(kind: type[Any], arguments: bytes | str | dict[str, Any]) ->
         raise ToolError("invalid_arguments", f"The arguments are not valid: {error}") from None
 
 
+@cache
 def arguments_schema(kind: type[Any]) -> dict[str, Any]:
-    """The arguments as a JSON schema of one level, as providers like it."""
+    """The arguments as a JSON schema of one level, as providers like it: one for
+    all, not to be changed.
+    """
     (found,), components = msgspec.json.schema_components([kind], ref_template="{name}")
     return components[found["$ref"]] if "$ref" in found else found

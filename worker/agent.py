@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from typing import NamedTuple
 
 # Before anything of the SDK runs: it would send prompts, and the key, to its vendor.
 os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
 
-from agents import Agent, RunConfig, ToolExecutionConfig, set_tracing_disabled
+from agents import (
+    Agent,
+    RunConfig,
+    RunContextWrapper,
+    Runner,
+    Tool,
+    ToolExecutionConfig,
+    set_tracing_disabled,
+)
 
 from shared.errors import SettingsError
 from shared.settings import Settings
@@ -41,6 +50,33 @@ RUN_CONFIG = RunConfig(
 )
 
 
+class ParleyAgent(Agent[Toolbox]):
+    """One for all turns: its tools are those of the turn that it runs.
+
+    Making an agent, and telling by its tools which one it is, costs the SDK more than running it.
+    """
+
+    async def get_all_tools(self, run_context: RunContextWrapper[Toolbox]) -> list[Tool]:
+        return [*run_context.context.sdk_tools()]
+
+
+AGENT = ParleyAgent(name="Parley", instructions=INSTRUCTIONS)
+
+
+async def run_agent(model: RecordedModel, toolbox: Toolbox, *, max_turns: int) -> None:
+    """The SDK's run loop, until the model has answered."""
+    # A copy as it is: where one is made anew, the SDK looks at the types of all its fields.
+    config = copy(RUN_CONFIG)
+    config.model = model
+    await Runner.run(
+        AGENT,
+        [],  # the model reads the rows by itself
+        context=toolbox,
+        max_turns=max_turns,
+        run_config=config,
+    )
+
+
 class ChosenModel(NamedTuple):
     """The model, and what it is fit for."""
 
@@ -66,15 +102,6 @@ def choose_model(settings: Settings) -> ChosenModel:
         return ChosenModel(DemoModel(provider), demo=True)
     raise SettingsError(
         ["No model: set OPENAI_API_KEY, OPENROUTER_API_KEY, OPENAI_BASE_URL or PARLEY_MODEL=echo"]
-    )
-
-
-def build_agent(model: RecordedModel, toolbox: Toolbox) -> Agent[None]:
-    return Agent(
-        name="Parley",
-        instructions=INSTRUCTIONS,
-        model=model,
-        tools=list(toolbox.sdk_tools()),
     )
 
 

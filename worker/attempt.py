@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from agents import Runner, TResponseInputItem
+from agents import TResponseInputItem
 
 from shared.db import Database
 from shared.errors import CancelRequested, LeaseLost, ParleyError, RequestError
@@ -19,7 +19,7 @@ from shared.store.approvals import approved_calls
 from shared.store.claims import Claim, is_cancelled
 from shared.store.messages import load_conversation_context, messages_of_turn
 from shared.store.usage import tokens_today
-from worker.agent import RUN_CONFIG, ChosenModel, build_agent
+from worker.agent import ChosenModel, run_agent
 from worker.failures import AttemptsExhausted, TokenBudgetExhausted, TurnTimeout, failure_of
 from worker.history import calls_of, input_items
 from worker.recorder import Recorder
@@ -102,13 +102,9 @@ class Attempt:
             await self._resume()
             answered = False
             while not answered:
-                await Runner.run(
-                    build_agent(self._model, self._toolbox),
-                    [],  # the model reads the rows by itself
-                    # One more than the model allows itself: its error is the better one.
-                    max_turns=self._settings.parley_max_model_calls + 1,
-                    run_config=RUN_CONFIG,
-                )
+                # One more than the model allows itself: its error is the better one.
+                most = self._settings.parley_max_model_calls + 1
+                await run_agent(self._model, self._toolbox, max_turns=most)
                 answered = await self.recorder.complete(self._model.final_metadata)
         self.completed = True
         self._told()

@@ -11,6 +11,8 @@ import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -74,6 +76,7 @@ class Provider:
             "Accept-Encoding": "identity",
             "User-Agent": "parley",
         }
+        self._proxy = proxy_for(self._url)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -89,7 +92,11 @@ class Provider:
         request = msgspec.json.encode(body | {"stream": True})
         try:
             async with self._client().post(
-                self._url, data=request, headers=self._headers, allow_redirects=False
+                self._url,
+                data=request,
+                headers=self._headers,
+                proxy=self._proxy,
+                allow_redirects=False,
             ) as response:
                 if response.status != 200:
                     raise ModelRejected(response.status, response.headers.get("Retry-After", ""))
@@ -114,10 +121,20 @@ class Provider:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
-                trust_env=True,
                 read_bufsize=1024 * 1024,
             )
         return self._session
+
+
+def proxy_for(url: str) -> str | None:
+    """The one that the environment names, as for other programs (`HTTPS_PROXY`, `NO_PROXY`).
+
+    aiohttp can find out by itself, but then it also reads a file of passwords for each request.
+    """
+    asked = urlsplit(url)
+    if proxy_bypass(asked.netloc):
+        return None
+    return getproxies().get(asked.scheme)
 
 
 class Reader:

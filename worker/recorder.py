@@ -57,6 +57,8 @@ class Recorder:
         """The number up to which the model has read the conversation."""
         self.awaits_approval = False
         """There are calls that wait for the owner: the model is not to be asked before."""
+        self.others_wait = True
+        """Other turns may be waiting in the conversation; False if none was when this one ended."""
         self._db = db
         self._feed = feed
         self._owner = owner
@@ -176,7 +178,7 @@ class Recorder:
             if held.steered:
                 last = await go_on(tx, self.turn, seq=held.seq + 1, spent=self._spent())
             else:
-                last = await end_turn(
+                last, self.others_wait = await end_turn(
                     tx, self.turn, seq=held.seq + 1, status="completed", spent=self._spent()
                 )
             self._tell(tx, [said, last])

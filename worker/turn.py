@@ -51,6 +51,8 @@ class Ran(NamedTuple):
 
     owner: str
     pause: float = 0.0
+    waits: bool = True
+    """Another turn of the conversation may be waiting."""
 
 
 class Turns:
@@ -133,7 +135,7 @@ class Turns:
             owner = ran.owner
             if ran.pause:
                 await asyncio.sleep(ran.pause)
-            elif await self._jobs.ring(conversation_id, owner, ended=True):
+            elif await self._jobs.ended(conversation_id, owner, waits=ran.waits):
                 return
         await self._jobs.ring(conversation_id, owner)
 
@@ -198,7 +200,7 @@ class Turns:
             return Ran(claimed.owner, pause.seconds)
         if attempt.completed:
             self.titles.begin(claimed)
-        return Ran(claimed.owner)
+        return Ran(claimed.owner, waits=attempt.recorder.others_wait)
 
     async def _run_or_cancel(self, claimed: Claim, attempt: Attempt) -> None:
         try:

@@ -26,7 +26,7 @@ from shared.store.calls import close_calls, open_calls
 from shared.store.claims import holder_of
 from shared.store.messages import add_message, message_exists, messages_of_turn
 from shared.store.sequence import take_seqs
-from shared.store.turns import ACTIVE, TURN_COLUMNS, among, count_queued, move_up, turn_of
+from shared.store.turns import ACTIVE, TURN_COLUMNS, WAITING, among, count_queued, move_up, turn_of
 from shared.store.usage import ADDED, keep_usage, used_in
 
 EarlyEnd = Literal["failed", "cancelled"]
@@ -65,7 +65,7 @@ _END = Statement(
             func.clock_timestamp() - bindparam("first_token_ago", type_=Interval),
         ),
     )
-    .returning(*TURN_COLUMNS)
+    .returning(*TURN_COLUMNS, (WAITING > 0).label("others_wait"))
     .add_cte(ADDED)
 )
 
@@ -78,10 +78,13 @@ async def end_turn(
     status: TurnStatus,
     error: TurnError | None = None,
     spent: Spent = Spent(),  # noqa: B008 (frozen)
-) -> TurnUpdated:
-    """The terminal state, at `seq`. Every tool call has its result."""
+) -> tuple[TurnUpdated, bool]:
+    """The terminal state, at `seq`, and whether other turns of the conversation wait. Every tool
+    call has its result.
+    """
     ended = {
         "turn_id": turn.id,
+        "conversation_id": turn.conversation_id,
         "status": status,
         "error": msgspec.to_builtins(error),
         "seq": seq,
@@ -92,7 +95,7 @@ async def end_turn(
     row = await tx.first(_END, ended)
     if row is None:
         raise LeaseLost
-    return TurnUpdated(seq, turn_of(row))
+    return TurnUpdated(seq, turn_of(row)), row.others_wait
 
 
 async def keep_spent(tx: Transaction, turn_id: UUID, spent: Spent) -> dict[str, Any]:
@@ -158,9 +161,10 @@ async def end_early(
                 metadata=kept.metadata,
             )
         )
-    changes.append(
-        await end_turn(tx, turn, seq=seq + count - 1, status=status, error=error, spent=spent)
+    ended, _ = await end_turn(
+        tx, turn, seq=seq + count - 1, status=status, error=error, spent=spent
     )
+    changes.append(ended)
     if turn.position is not None:
         changes += await move_up(
             tx, turn.conversation_id, left=turn.position, first_seq=seq + count

@@ -137,5 +137,5 @@ async def answer_turn(db: Database, feed: Publisher, turn: Turn, text: str) -> N
             role="assistant",
             content=text,
         )
-        ended = await end_turn(tx, turn, seq=seq + 1, status="completed")
+        ended, _ = await end_turn(tx, turn, seq=seq + 1, status="completed")
     await feed.changes(turn.conversation_id, [created, ended])
