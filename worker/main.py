@@ -109,14 +109,10 @@ async def drain(
     if not running:
         return
     _, late = await asyncio.wait(running, timeout=settings.parley_drain_seconds)
-    for task in {*queue.job_tasks.values(), *(late & sweep.tasks)}:
+    for task in late:
         task.cancel()
     if late:
         await asyncio.wait(late, timeout=SETTLE_SECONDS)
-    for task in running:
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            # arq's own last word on a job, with Redis away: the rows know better.
-            log.warning("job_not_finished", error=type(error).__name__)
 
 
 def stop_signal() -> asyncio.Event:

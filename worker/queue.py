@@ -2,9 +2,10 @@
 
 arq is frozen, so its internals can be relied on. What is overridden: `main` (arq ends at the first
 error of Redis and polls blindly), the count of running jobs (where Redis fails at the wrong moment
-arq forgets to count down, until it takes no job any more), and the score of a running job (arq
-reads only the head of the queue, which running jobs would fill). The order of the queue is that of
-`shared/jobs.py`: whatever is taken tells the others how far we are.
+arq forgets to count down, until it takes no job any more), how jobs are taken (arq asks Redis five
+times for each, and reads only the head of the queue, which running jobs would fill) and how one is
+run (arq counts tries and keeps results, where the rows know better what is left to do). The order
+of the queue is that of `shared/jobs.py`: whatever is taken tells the others how far we are.
 """
 
 # arq leaves its job context and redis-py its replies untyped.
@@ -13,13 +14,13 @@ reads only the head of the queue, which running jobs would fill). The order of t
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 from uuid import UUID
 
 import structlog
 from arq.constants import job_key_prefix
+from arq.jobs import deserialize_job_raw
 from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 
@@ -31,17 +32,25 @@ log = structlog.get_logger()
 
 BELL_SECONDS = 1
 AWAY_SECONDS = 0.5
-READ_LIMIT = 1000
 GRACE_SECONDS = 60
 
-# Behind those that wait; and the place it had is where the workers are.
-STEP_ASIDE = f"""
-redis.call('ZADD', KEYS[1], 'XX', ARGV[2], ARGV[1])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
-local place = tonumber(ARGV[4])
-if place < {MOST_PLACES} and place > tonumber(redis.call('GET', KEYS[3]) or 0) then
-  redis.call('SET', KEYS[3], place)
+# The first of those that wait, as many as there are places. They step behind all others until they
+# would have timed out, so nobody else takes them; the place of the last is where the workers are.
+TAKE = f"""
+local queue, heard = KEYS[1], KEYS[2]
+local now, places, till, seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local first = redis.call('ZRANGE', queue, '-inf', now, 'BYSCORE', 'LIMIT', 0, places, 'WITHSCORES')
+local taken, before = {{}}, tonumber(redis.call('GET', heard) or 0)
+local furthest = before
+for i = 1, #first, 2 do
+  local id, place = first[i], tonumber(first[i + 1])
+  redis.call('ZADD', queue, 'XX', till, id)
+  redis.call('EXPIRE', '{job_key_prefix}' .. id, seconds)
+  taken[#taken + 1] = {{id, redis.call('GET', '{job_key_prefix}' .. id)}}
+  if place < {MOST_PLACES} and place > furthest then furthest = place end
 end
+if furthest > before then redis.call('SET', heard, furthest) end
+return taken
 """
 
 Run = Callable[[UUID], Awaitable[None]]
@@ -50,9 +59,12 @@ Run = Callable[[UUID], Awaitable[None]]
 class RingWorker(Worker):
     """Takes rings off the queue while `listening`, and runs each as one job."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.sem = asyncio.Semaphore(sys.maxsize)
+    def __init__(self, run: Run, *, redis: Redis, seconds: float, **options: Any) -> None:
+        super().__init__(redis_pool=redis, **options)
+        self._run = run
+        self._seconds = seconds
+        """No job takes longer."""
+        self._take = redis.register_script(TAKE)
 
     @property
     def job_counter(self) -> int:
@@ -73,6 +85,38 @@ class RingWorker(Worker):
                 log.warning("queue_lost", error=type(error).__name__)
                 await asyncio.sleep(AWAY_SECONDS)
 
+    async def _poll_iteration(self) -> None:
+        for job_id in [job_id for job_id, task in self.tasks.items() if task.done()]:
+            del self.tasks[job_id]
+        places = self.max_jobs - self.job_counter
+        if places <= 0 or not self.allow_pick_jobs:
+            return
+        now = timestamp_ms()
+        asked = [now, places, int(now + self._seconds * 1000), int(self._seconds * 2)]
+        taken = await self._take([QUEUE, HEARD], asked)
+        for id_, body in cast("list[tuple[bytes, bytes | None]]", taken):
+            job_id = id_.decode()
+            self.tasks[job_id] = asyncio.create_task(self._ring(job_id, body))
+
+    async def _ring(self, job_id: str, body: bytes | None) -> None:
+        """Never fails: the rows know better what is left to do."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._run(conversation_of(body))
+        except Exception as error:
+            log.warning("ring_abandoned", error=type(error).__name__)
+        finally:
+            await self._forget(job_id)
+
+    async def _forget(self, job_id: str) -> None:
+        try:
+            async with self.pool.pipeline(transaction=False) as pipe:
+                pipe.zrem(QUEUE, job_id)
+                pipe.delete(job_key_prefix + job_id)
+                await pipe.execute()
+        except REDIS_ERRORS as error:
+            log.warning("job_not_finished", error=type(error).__name__)
+
     async def _next_ring(self) -> None:
         """Blocks until somebody rings, for a second at most; a full worker leaves rings alone."""
         if self.job_counter >= self.max_jobs and self.tasks:
@@ -91,36 +135,31 @@ class RingWorker(Worker):
             await cast("Awaitable[Any]", self.pool.lpush(BELL, b"1"))
 
 
+def conversation_of(body: bytes | None) -> UUID:
+    """What a job rings for. Raises an error of any kind where it is none of ours."""
+    if body is None:
+        raise ValueError("expired")
+    name, arguments, *_ = deserialize_job_raw(body, deserializer=deserialize_job)
+    if name != RING:
+        raise ValueError("an unknown function")
+    return UUID(arguments[0])
+
+
 def ring_worker(settings: Settings, redis: Redis, run: Run) -> RingWorker:
     """The queue's end of this process; `run` is called for each ring and may take its time."""
-    timeout = settings.parley_turn_timeout_seconds + GRACE_SECONDS
-    step_aside = redis.register_script(STEP_ASIDE)
 
-    async def ring(ctx: dict[Any, Any], conversation_id: str) -> None:
-        """Never fails: arq would forget the job, and the rows know better what is left to do."""
-        try:
-            await take(str(ctx["job_id"]), int(ctx["score"]))
-            await run(UUID(conversation_id))
-        except Exception as error:
-            log.warning("ring_abandoned", error=type(error).__name__)
-
-    async def take(job_id: str, place: int) -> None:
-        """Moves a running job behind those that wait, until it would have timed out."""
-        till = timestamp_ms() + timeout * 1000
-        try:
-            keys = [QUEUE, job_key_prefix + job_id, HEARD]
-            await step_aside(keys, [job_id, till, int(timeout * 2), place])
-        except REDIS_ERRORS as error:
-            log.warning("step_aside_failed", error=type(error).__name__)
+    async def ring(ctx: dict[Any, Any], conversation_id: str) -> None:  # noqa: ARG001
+        """A job's name, for arq."""
+        await run(UUID(conversation_id))
 
     return RingWorker(
-        functions=[func(ring, name=RING, timeout=timeout, keep_result=0)],
+        run,
+        redis=redis,
+        seconds=settings.parley_turn_timeout_seconds + GRACE_SECONDS,
+        functions=[func(ring, name=RING)],
         queue_name=QUEUE,
-        redis_pool=redis,
         handle_signals=False,
         max_jobs=settings.parley_max_turns,
-        keep_result=0,
-        queue_read_limit=READ_LIMIT,
         job_serializer=serialize_job,
         job_deserializer=deserialize_job,
         log_results=False,
