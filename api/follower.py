@@ -74,13 +74,10 @@ class Follower:
             return None
         if delta.offset > seen:
             raise BehindError
-        fresh = MessageDelta(
-            turn_id=delta.turn_id,
-            message_id=delta.message_id,
-            attempt=delta.attempt,
-            offset=seen,
-            text=delta.text[seen - delta.offset :],
-        )
+        fresh = delta
+        if delta.offset < seen:
+            text = delta.text[seen - delta.offset :]
+            fresh = msgspec.structs.replace(delta, offset=seen, text=text)
         self.cursor = Cursor(self.cursor.seq, seen + len(fresh.text))
         return self.cursor, fresh
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from math import inf
 from typing import Any, TypeVar
@@ -39,7 +39,13 @@ CATCH_UP_TRIES = 3
 
 T = TypeVar("T")
 
+Said = tuple[Cursor | None, Event]
+
+CONNECTED = b"retry: %d\n: connected\n\n" % RETRY_MS
+KNOWN_EVENTS = 32
+
 _encoder = msgspec.json.Encoder()
+_known: dict[int, tuple[Event, bytes, bytes]] = {}
 
 
 class EventStream:
@@ -70,7 +76,7 @@ class EventStream:
         viewer.seen = NOTHING_SEEN if self._behind else self._follower.cursor.seq
         viewer.lacks_text = self._lacks_text
 
-    async def catch_up(self) -> AsyncGenerator[ServerSentEvent, None]:
+    async def catch_up(self) -> AsyncGenerator[list[Said], None]:
         """The rows changed since the cursor, then the text in flight.
 
         Raises NotFound once the conversation is deleted. While Postgres or Redis is away its part
@@ -79,8 +85,8 @@ class EventStream:
         self._lacks_text = False
         for _ in range(CATCH_UP_TRIES):
             try:
-                async for event in self._rows():
-                    yield event
+                async for page in self._rows():
+                    yield page
             except Unavailable:
                 return
             if not self._follower.active:
@@ -94,17 +100,18 @@ class EventStream:
                 self._lacks_text = True
                 return
             if told is not None:
-                yield encode(*told)
+                yield [told]
             return
 
-    async def _rows(self) -> AsyncGenerator[ServerSentEvent, None]:
+    async def _rows(self) -> AsyncGenerator[list[Said], None]:
         self._behind = True
         while self._behind:
             found = await self._unless_closing(self._look())
             if found is None:
                 raise NotFound
-            for told in self._follower.on_replay(found):
-                yield encode(*told)
+            page: list[Said] = [*self._follower.on_replay(found)]
+            if page:
+                yield page
             self._behind = not found.complete
 
     async def _look(self) -> Replay | None:
@@ -131,25 +138,30 @@ class EventStream:
             closing.cancel()
             await asyncio.gather(working, closing, return_exceptions=True)
 
-    async def follow(self, told: list[Told]) -> AsyncGenerator[ServerSentEvent, None]:
+    async def follow(self, told: list[Told]) -> AsyncGenerator[list[Said], None]:
         """What the feed told; whatever is missing before it is read from the rows first."""
+        said: list[Said] = []
         for item in told:
             try:
-                for event in self._take(item):
-                    yield event
+                for one in self._take(item):
+                    said.append(one)
             except BehindError:
-                async for event in self.catch_up():
-                    yield event
+                if said:
+                    yield said
+                    said = []
+                async for page in self.catch_up():
+                    yield page
+        if said:
+            yield said
 
-    def _take(self, item: Told) -> Iterator[ServerSentEvent]:
+    def _take(self, item: Told) -> Iterator[Said]:
         """One by one: what came before a gap is told before the error."""
         match item:
             case Changes(changes=changes):
-                for told in self._follower.on_changes(changes):
-                    yield encode(*told)
+                yield from self._follower.on_changes(changes)
             case Delta():
                 if (piece := self._follower.on_delta(item)) is not None:
-                    yield encode(*piece)
+                    yield piece
             case Missed():
                 raise BehindError
 
@@ -165,13 +177,15 @@ async def event_stream(
     access: Access,
     lifetime: float,
     shutdown: anyio.Event,
-) -> AsyncGenerator[ServerSentEvent, None]:
-    """Ends by itself after `lifetime` seconds, at the token's expiry or once its session is ended,
+) -> AsyncGenerator[list[Said], None]:
+    """What there is to tell, as much at once as there is, each event with where its viewer stands
+    then; the last one says why the stream ends.
+
+    Ends by itself after `lifetime` seconds, at the token's expiry or once its session is ended,
     on deletion or shutdown, and where the viewer is too slow to be told everything live: it comes
     again and reads the rows. One that takes nothing at all can't be told anything; it is cut off
     (`routes/events.py`).
     """
-    yield ServerSentEvent(comment="connected", retry=RETRY_MS, sep="\n")
     loop = asyncio.get_running_loop()
     token_left = (expires_at - datetime.now(UTC)).total_seconds() if expires_at else inf
     reason: ClosingReason = "lifetime" if lifetime < token_left else "unauthorized"
@@ -187,19 +201,19 @@ async def event_stream(
     async with feed.subscribe(conversation_id) as viewer, waking(viewer, shutdown):
         viewer.access = access
         try:
-            async for event in stream.catch_up():
-                yield event
+            async for page in stream.catch_up():
+                yield page
             while (left := deadline - loop.time()) > 0 and not shutdown.is_set():
                 stream.brief(viewer)
                 told = await viewer.wait(left)
                 if viewer.unauthorized or viewer.too_slow:
                     reason = "unauthorized" if viewer.unauthorized else "slow"
                     break
-                async for event in stream.follow(told):
-                    yield event
+                async for said in stream.follow(told):
+                    yield said
         except NotFound:
             reason = "deleted"
-    yield closing("shutdown" if shutdown.is_set() else reason)
+    yield [(None, StreamClosing("shutdown" if shutdown.is_set() else reason))]
 
 
 @asynccontextmanager
@@ -218,7 +232,7 @@ async def waking(viewer: Subscription, shutdown: anyio.Event) -> AsyncGenerator[
 
 
 def answered_by(
-    body: AsyncGenerator[ServerSentEvent, None], *, settings: Settings, shutdown: anyio.Event
+    body: AsyncGenerator[bytes, None], *, settings: Settings, shutdown: anyio.Event
 ) -> EventSourceResponse:
     """The answer whose body this is. It says something now and then, and is cut off from a client
     that reads nothing.
@@ -235,22 +249,31 @@ def answered_by(
     )
 
 
-def encode(cursor: Cursor, event: Event) -> ServerSentEvent:
-    return ServerSentEvent(data=_body(event), event=_name(event), id=str(cursor), sep="\n")
+async def framed(stream: AsyncGenerator[list[Said], None]) -> AsyncGenerator[bytes, None]:
+    """The events as they are sent: what is told at once is sent at once."""
+    yield CONNECTED
+    async with aclosing(stream):
+        async for said in stream:
+            yield b"".join(frame(cursor, event) for cursor, event in said)
 
 
-def closing(reason: ClosingReason) -> ServerSentEvent:
-    event = StreamClosing(reason)
-    return ServerSentEvent(data=_body(event), event=_name(event), sep="\n")
+def frame(cursor: Cursor | None, event: Event) -> bytes:
+    name, data = _encoded(event)
+    place = b"id: %s\n" % str(cursor).encode() if cursor is not None else b""
+    return b"%sevent: %s\ndata: %s\n\n" % (place, name, data)
 
 
-def _name(event: Event) -> str:
-    name = event.__struct_config__.tag
-    assert isinstance(name, str)
-    return name
-
-
-def _body(event: Event) -> str:
-    """The event's own fields: its name stands in the `event:` line."""
-    fields = {field: getattr(event, field) for field in event.__struct_fields__}
-    return _encoder.encode(fields).decode()
+def _encoded(event: Event) -> tuple[bytes, bytes]:
+    """The event's name and its other fields. Its viewers are all told the same object, which is
+    encoded for the first of them.
+    """
+    known = _known.get(id(event))
+    if known is None:
+        name = event.__struct_config__.tag
+        assert isinstance(name, str)
+        fields = {field: getattr(event, field) for field in event.__struct_fields__}
+        if len(_known) >= KNOWN_EVENTS:
+            _known.clear()
+        # The event is kept with it, so that no other object can have its id.
+        known = _known[id(event)] = (event, name.encode(), _encoder.encode(fields))
+    return known[1:]

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from typing import cast
 
 import anyio
-import msgspec
 from chatkit.types import StreamOptions, StreamOptionsEvent, ThreadCreatedEvent, ThreadStreamEvent
 from litestar.types import ASGIApp
 from sse_starlette import ServerSentEvent
@@ -17,26 +16,10 @@ from api.chatkit.items import serialise, thread_of
 from api.chatkit.relay import Relay
 from api.chatkit.visitor import Visitor
 from api.follower import Cursor
-from api.stream import answered_by, event_stream
+from api.stream import Said, answered_by, event_stream
 from shared.errors import NotFound
-from shared.events import (
-    ConversationUpdated,
-    MessageCreated,
-    MessageDelta,
-    MessageUpdated,
-    StreamClosing,
-    TurnUpdated,
-)
 from shared.store.conversations import find_conversation
 from shared.store.messages import is_withdrawn
-
-EVENTS = {
-    kind.__struct_config__.tag: msgspec.json.Decoder(kind)
-    for kind in (
-        *(MessageCreated, MessageUpdated, MessageDelta),
-        *(TurnUpdated, ConversationUpdated, StreamClosing),
-    )
-}
 
 
 async def stream_of(visitor: Visitor, followed: Followed, *, created: bool = False) -> ASGIApp:
@@ -77,18 +60,19 @@ async def _relayed(
     visitor: Visitor,
     followed: Followed,
     opening: list[ThreadStreamEvent],
-    told: AsyncGenerator[ServerSentEvent, None],
-) -> AsyncGenerator[ServerSentEvent, None]:
+    told: AsyncGenerator[list[Said], None],
+) -> AsyncGenerator[bytes, None]:
     """Ends with the turn; the stream beneath would go on for as long as it is listened to."""
     relay = Relay(followed)
     for event in opening:
         yield _encoded(event)
     async with aclosing(told):
         async for heard in told:
-            if heard.event is None:
-                continue
-            for event in relay.hear(EVENTS[heard.event].decode(heard.data or "")):
-                yield _encoded(event)
+            for _, event in heard:
+                if relay.ended:
+                    break
+                for item in relay.hear(event):
+                    yield _encoded(item)
             if relay.ended:
                 break
     if relay.status == "cancelled" and await _was_rolled_back(visitor, followed):
@@ -101,5 +85,5 @@ async def _was_rolled_back(visitor: Visitor, followed: Followed) -> bool:
         return await is_withdrawn(tx, followed.question_id)
 
 
-def _encoded(event: ThreadStreamEvent) -> ServerSentEvent:
-    return ServerSentEvent(data=serialise(event), sep="\n")
+def _encoded(event: ThreadStreamEvent) -> bytes:
+    return ServerSentEvent(data=serialise(event), sep="\n").encode()

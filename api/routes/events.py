@@ -15,7 +15,7 @@ from api.deps import Configured, ConversationId, Db, Live, Owned
 from api.limits import OPENS_STREAM
 from api.openapi import BEARER, COOKIE, EVENT_STREAM, TICKET, described, problems
 from api.samples import EVENTS
-from api.stream import answered_by, event_stream
+from api.stream import answered_by, event_stream, framed
 from shared.errors import (
     CursorAhead,
     InvalidCursor,
@@ -80,16 +80,18 @@ async def follow(
         raise CursorAhead
     shutdown = anyio.Event()
     return answered_by(
-        event_stream(
-            db=db,
-            feed=feed,
-            conversation_id=conversation_id,
-            owner=principal.owner,
-            cursor=cursor,
-            expires_at=principal.expires_at,
-            access=principal.access,
-            lifetime=settings.parley_stream_lifetime_seconds,
-            shutdown=shutdown,
+        framed(
+            event_stream(
+                db=db,
+                feed=feed,
+                conversation_id=conversation_id,
+                owner=principal.owner,
+                cursor=cursor,
+                expires_at=principal.expires_at,
+                access=principal.access,
+                lifetime=settings.parley_stream_lifetime_seconds,
+                shutdown=shutdown,
+            )
         ),
         settings=settings,
         shutdown=shutdown,
