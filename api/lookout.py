@@ -7,7 +7,7 @@ More seldom it looks whether the sessions the viewers came with are still there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 import structlog
@@ -17,13 +17,15 @@ from api.standing import Standing
 from shared.connection import EVERYONE
 from shared.db import Database
 from shared.errors import Unavailable
-from shared.feed import Feed
+from shared.feed import Feed, Subscription
 from shared.publisher import MISSED
 from shared.store.conversations import last_seqs
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.8
+TELLING_SECONDS = 0.2
+"""What was committed a moment ago may still be on its way through the feed."""
 LOOK_SECONDS_WITHOUT_FEED = 0.25
 ACCESS_SECONDS = 5.0
 """A viewer whose session was ended is told so within this and one look."""
@@ -68,9 +70,10 @@ class Lookout:
         if not AppStatus.should_exit:
             async with self._db.snapshot(EVERYONE) as tx:
                 last = await last_seqs(tx, {viewer.about for viewer in viewers})
+            if self._feed.healthy and any(_is_behind(viewer, last) for viewer in viewers):
+                await asyncio.sleep(TELLING_SECONDS)
         for viewer in viewers:
-            behind = viewer.about not in last or last[viewer.about] > viewer.seen
-            if behind or (viewer.lacks_text and self._feed.healthy):
+            if _is_behind(viewer, last) or (viewer.lacks_text and self._feed.healthy):
                 viewer.put(MISSED)
 
     async def check_access(self) -> None:
@@ -81,3 +84,7 @@ class Lookout:
             if viewer.access in lost:
                 viewer.unauthorized = True
                 viewer.put(MISSED)
+
+
+def _is_behind(viewer: Subscription, last: Mapping[UUID, int]) -> bool:
+    return viewer.about not in last or last[viewer.about] > viewer.seen

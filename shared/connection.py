@@ -96,7 +96,10 @@ def create_engine(settings: Settings) -> AsyncEngine:
     engine = create_async_engine(
         sqlalchemy_url(settings.database_url.get_secret_value()),
         pool_size=settings.database_pool_size,
-        max_overflow=settings.database_max_overflow,
+        # A connection that comes and goes costs Postgres more than a turn does.
+        max_overflow=0,
+        # The one used last knows the statements best.
+        pool_use_lifo=True,
         pool_timeout=WAIT_SECONDS,
         # Transactions are begun and ended here.
         isolation_level="AUTOCOMMIT",

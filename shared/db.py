@@ -103,7 +103,7 @@ class Transaction:
 class Database:
     def __init__(self, settings: Settings) -> None:
         self.engine = create_engine(settings)
-        connections = settings.database_pool_size + settings.database_max_overflow
+        connections = settings.database_pool_size
         self._places = asyncio.Semaphore(connections)
         self._viewers = asyncio.Semaphore(max(1, int(connections * SHARE_OF_VIEWERS)))
         self._searches = asyncio.Semaphore(SEARCHES)

@@ -34,8 +34,7 @@ class Settings(BaseSettings):
     parley_env: Environment = Environment.production
     database_url: SecretStr
     redis_url: SecretStr
-    database_pool_size: Annotated[int, Field(ge=1)] = 5
-    database_max_overflow: Annotated[int, Field(ge=0)] = 10
+    database_pool_size: Annotated[int, Field(ge=1)] = 15
 
     parley_host: str = "127.0.0.1"
     parley_port: Annotated[int, Field(ge=0, le=65535)] = 8000

@@ -57,6 +57,8 @@ class Recorder:
         """The number up to which the model has read the conversation."""
         self.awaits_approval = False
         """There are calls that wait for the owner: the model is not to be asked before."""
+        self.over = False
+        """The turn's end is committed; what is left is to tell of it."""
         self.others_wait = True
         """Other turns may be waiting in the conversation; False if none was when this one ended."""
         self._db = db
@@ -178,6 +180,7 @@ class Recorder:
             if held.steered:
                 last = await go_on(tx, self.turn, seq=held.seq + 1, spent=self._spent())
             else:
+                tx.after_commit(self._is_over)
                 last, self.others_wait = await end_turn(
                     tx, self.turn, seq=held.seq + 1, status="completed", spent=self._spent()
                 )
@@ -190,6 +193,7 @@ class Recorder:
     async def pause(self, *, worked_seconds: float) -> None:
         """Lets go of the turn until its owner has decided."""
         async with self._step(END) as tx:
+            tx.after_commit(self._is_over)
             held = await hold(tx, self.turn, changes=1)
             paused = await pause_turn(
                 tx,
@@ -213,6 +217,7 @@ class Recorder:
 
     async def _end_early(self, error: TurnError | None) -> None:
         async with self._step(END) as tx:
+            tx.after_commit(self._is_over)
             if not await lock_conversation(tx, self.turn.conversation_id):
                 raise LeaseLost
             cancelled = await is_cancelled(tx, self.turn) or error is None
@@ -245,6 +250,9 @@ class Recorder:
         if change is not None:
             self._tell(tx, [change])
         self._base = max(self._base, held.seq)
+
+    async def _is_over(self) -> None:
+        self.over = True
 
     def _written_with(self, held: Hold) -> dict[str, Any]:
         """What the model knew when it wrote, where that isn't everything before its message."""

@@ -28,7 +28,7 @@ from shared.store.turns import find_turn
 from shared.tasks import TASK_TOOLS
 from worker.agent import ChosenModel
 from worker.attempt import Attempt
-from worker.recorder import ended_in
+from worker.recorder import Recorder, ended_in
 from worker.retries import Pause
 from worker.steps import Step, reached
 from worker.tally import turn_ended
@@ -44,6 +44,13 @@ AWAY_SECONDS = 1.0
 FORGOTTEN_AFTER_SECONDS = 1.0
 
 Held = tuple[UUID, int]
+
+
+class Running(NamedTuple):
+    """A turn at work."""
+
+    task: asyncio.Task[object]
+    recorder: Recorder
 
 
 class Ran(NamedTuple):
@@ -78,7 +85,7 @@ class Turns:
         self._tools = tools
         self._servers = servers or Servers()
         self.titles = Titles(settings, db=db, feed=feed, model=model)
-        self._running: dict[Held, asyncio.Task[object]] = {}
+        self._running: dict[Held, Running] = {}
         self._suspect: Held | None = None
         """The one turn that others may have died of; no second one is run beside it."""
         self._lost: set[Held] = set()
@@ -97,16 +104,18 @@ class Turns:
         return max(0, self._settings.parley_max_turns - len(self._running))
 
     def lose(self, turns: set[Held]) -> None:
-        """Drops the work on turns that somebody else holds or that have ended."""
+        """Drops the work on turns that somebody else holds or has ended."""
         for held in (turns & self._running.keys()) - self._lost:
-            self._lost.add(held)
-            self._running[held].cancel()
+            running = self._running[held]
+            if not running.recorder.over:
+                self._lost.add(held)
+                running.task.cancel()
 
     def cancel(self, turns: set[Held]) -> None:
         """Stops the work on turns that somebody cancelled, and ends them."""
         for held in (turns & self._running.keys()) - self._cancelled:
             self._cancelled.add(held)
-            self._running[held].cancel()
+            self._running[held].task.cancel()
 
     def forgotten(self, held: set[Held]) -> set[Held]:
         """Turns that the rows have said we hold for a while now, and that we don't run.
@@ -191,7 +200,7 @@ class Turns:
         )
         began = time.monotonic()
         try:
-            async with self._holding(claimed):
+            async with self._holding(claimed, attempt.recorder):
                 await reached(Step.CLAIM_TOLD)
                 await self._run_or_cancel(claimed, attempt)
         except Pause as pause:
@@ -213,12 +222,12 @@ class Turns:
             await attempt.cancel()
 
     @asynccontextmanager
-    async def _holding(self, claimed: Claim) -> AsyncGenerator[None]:
+    async def _holding(self, claimed: Claim, recorder: Recorder) -> AsyncGenerator[None]:
         """While the turn is ours. What ends us without ending it raises Pause or gives it back."""
         held = (claimed.turn.id, claimed.turn.attempt)
         task = asyncio.current_task()
         assert task is not None
-        self._running[held] = task
+        self._running[held] = Running(task, recorder)
         if claimed.suspect:
             self._suspect = held
         try:
