@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-import structlog
 from structlog.contextvars import bind_contextvars
 
 from api.busy import Yielded, make_way
+from api.telling import tell
 from api.wire import OnBusy, Submitted
 from shared.db import Transaction
 from shared.errors import QueueFull, TurnNotRetryable
@@ -20,14 +17,9 @@ from shared.ids import new_id
 from shared.jobs import Jobs
 from shared.log import request_id
 from shared.publisher import LiveText, Publisher
-from shared.redis import REDIS_ERRORS
 from shared.store import conversations, endings, idempotency, messages, turns
 from shared.store.claims import holder_of
 from shared.store.sequence import lock_conversation, take_seqs
-
-log = structlog.get_logger()
-
-TELL_SECONDS = 0.5
 
 
 async def submit_message(
@@ -216,30 +208,3 @@ async def delete_conversation(
     deleted = await conversations.delete_conversation(tx, conversation_id, owner=owner)
     tx.after_commit(partial(tell, feed, conversation_id, [*changes, deleted], holder=holder))
     return True
-
-
-async def tell(
-    feed: Publisher,
-    conversation_id: UUID,
-    changes: Sequence[Change],
-    jobs: Jobs | None = None,
-    *,
-    holder: UUID | None = None,
-    owner: str = "",
-) -> None:
-    """Publishes, nudges the worker that holds a turn, rings. The rows are written: whoever isn't
-    told now finds them there.
-
-    The client waits for its answer meanwhile, so half a second must do for all of it.
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(TELL_SECONDS):
-            try:
-                if changes:
-                    await feed.changes(conversation_id, changes)
-                if holder is not None:
-                    await feed.nudge(holder)
-            except REDIS_ERRORS as error:
-                log.warning("publish_failed", error=type(error).__name__)
-            if jobs is not None:
-                await jobs.ring(conversation_id, owner)

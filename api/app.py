@@ -39,6 +39,7 @@ from api.routes import (
 )
 from api.standing import Standing
 from api.strength import refuse_open_doors
+from api.telling import settled
 from api.web_files import PAGE, WebFiles
 from shared.db import Database
 from shared.feed import Feed
@@ -84,6 +85,7 @@ def create_app(settings: Settings, page: Path = PAGE) -> Litestar:
             # What doesn't answer any more must not keep us from ending.
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
+                    await settled()
                     if keys:
                         await keys.aclose()
                     await limits.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from uuid import UUID
 
-from api.actions import locked_turn, tell
+from api.actions import locked_turn
+from api.telling import tell
 from api.wire import NewDecision
 from shared.db import Transaction
 from shared.errors import AlreadyDecided, NotAwaitingApproval

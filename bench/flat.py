@@ -57,10 +57,16 @@ from shared.store.conversations import list_conversations
 from shared.store.messages import CONTEXT_MESSAGES, load_conversation_context, seq_at
 from shared.store.waiting import conversations_to_run
 
-FULL = Size(turns=5_000_000, conversations=100_000, claimed=100, rounds=500, uncounted_rounds=300)
+FULL = Size(
+    turns=5_000_000,
+    conversations=100_000,
+    claimed=100,
+    rounds=500,
+    uncounted_rounds=300,
+    patience=60,
+)
 LIMIT = 1.15
 WARM_UP = 10
-PATIENCE_SECONDS = 60
 PAGE = 100
 LIST_PAGE = 20
 NEWS = 60
@@ -173,12 +179,12 @@ class Question:
     of: str
     """What there is much of."""
 
-    async def ask(self, rounds: int) -> list[Figure]:
+    async def ask(self, rounds: int, patience: float) -> list[Figure]:
         """Who goes first changes with each round; the times of the first rounds are not kept. What
         Postgres gave up counts as long as that took.
         """
         pairs = [(Clock(), self.small), (Clock(), self.big)]
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience
         for n in range(-WARM_UP, rounds):
             for clock, place in pairs if n % 2 else reversed(pairs):
                 with suppress(Unavailable):
@@ -216,10 +222,12 @@ class Stage:
             Question(accept_and_claim, *new, f"the first, {turns}"),
             Question(accept_and_claim, *own, f"the 1,001st, {turns}"),
         )
-        figures = [figure for question in questions for figure in await question.ask(rounds)]
+        figures = [
+            figure for question in questions for figure in await question.ask(rounds, size.patience)
+        ]
         async with active(self.none, much):
             question = Question(partial(sweep, "sweep, 400 wait or run"), *new, turns)
-            return figures + await question.ask(rounds)
+            return figures + await question.ask(rounds, size.patience)
 
 
 async def run(size: Size, much: str, none: str, young: str) -> list[Figure]:
@@ -259,7 +267,7 @@ def main() -> None:
         # Postgres is all that was started here.
         with Meter({"postgres": psutil.Process().children()[0].pid}) as meter:
             figures = asyncio.run(run(size, much, none, young))
-    title = f"Does it stay as fast as it grows? Much beside little, medians of {size.rounds}"
+    title = f"Does it stay as fast as it grows? Much beside little, medians of up to {size.rounds}"
     report("flat", title, figures, foreign=meter.foreign)
 
 

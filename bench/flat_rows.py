@@ -131,8 +131,10 @@ class Size:
     claimed: int = 20
     """Conversations with a thousand turns of their own."""
     listed: int = 100_000
-    rounds: int = 120
-    uncounted_rounds: int = 20
+    rounds: int = 300
+    uncounted_rounds: int = 60
+    patience: int = 4
+    """Seconds for a question's rounds, at most."""
 
     @property
     def long_list(self) -> Kind:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
-from redis.asyncio.client import PubSub
+from redis.asyncio.client import Pipeline, PubSub
 
 from shared.access import Access
 from shared.events import Change
@@ -95,10 +95,16 @@ class Feed(Publisher):
         self.healthy = False
         """False while Redis is away: then somebody has to look at the rows."""
 
-    async def changes(self, conversation_id: UUID, changes: Sequence[Change]) -> None:
+    async def changes(
+        self,
+        conversation_id: UUID,
+        changes: Sequence[Change],
+        *,
+        then: Callable[[Pipeline], object] | None = None,
+    ) -> None:
         """What Redis doesn't take, our own viewers read in the rows."""
         try:
-            await super().changes(conversation_id, changes)
+            await super().changes(conversation_id, changes, then=then)
         except BaseException:
             self._tell_viewers(channel(conversation_id), MISSED)
             raise

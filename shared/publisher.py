@@ -9,10 +9,11 @@ rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import msgspec
+from redis.asyncio.client import Pipeline
 
 from shared.events import Change, MessageDelta, moves_base
 from shared.redis import Redis
@@ -93,13 +94,23 @@ class Publisher:
         self._redis = redis
         self._keep = redis.register_script(KEEP)
 
-    async def changes(self, conversation_id: UUID, changes: Sequence[Change]) -> None:
-        """Tells committed changes, in their order; text they put an end to is forgotten."""
+    async def changes(
+        self,
+        conversation_id: UUID,
+        changes: Sequence[Change],
+        *,
+        then: Callable[[Pipeline], object] | None = None,
+    ) -> None:
+        """Tells committed changes, in their order; text they put an end to is forgotten. What
+        `then` asks of Redis is done right behind, in the same round trip.
+        """
         payload = msgspec.json.encode(Changes(list(changes)))
         async with self._redis.promptly(), self._redis.pipeline(transaction=False) as pipe:
             if any(moves_base(change) for change in changes):
                 pipe.delete(live_key(conversation_id))
             pipe.publish(channel(conversation_id), payload)
+            if then is not None:
+                then(pipe)
             await pipe.execute()
 
     async def nudge(self, worker_id: UUID) -> None:

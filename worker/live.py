@@ -18,7 +18,7 @@ from shared.redis import REDIS_ERRORS
 
 log = structlog.get_logger()
 
-COALESCE_SECONDS = 0.03
+COALESCE_SECONDS = 0.05
 AWAY_SECONDS = 0.2
 LAST_PIECE_SECONDS = 0.2
 

@@ -84,6 +84,7 @@ async def serve(settings: Settings) -> None:
     turns.draining = True
     await drain(settings, queue, sweep, sweeping)
     await end(listening, sweeping, beating, hearing, stopping)
+    await queue.forget()
     await turns.titles.stop()
     await servers.close()
     with suppress(RequestError):

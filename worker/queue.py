@@ -34,11 +34,16 @@ BELL_SECONDS = 1
 AWAY_SECONDS = 0.5
 GRACE_SECONDS = 60
 
-# The first of those that wait, as many as there are places. They step behind all others until they
-# would have timed out, so nobody else takes them; the place of the last is where the workers are.
+# What was done is forgotten. Then the first of those that wait are taken, as many as there are
+# places: they step behind all others until they would have timed out, so nobody else takes them,
+# and the place of the last is where the workers are.
 TAKE = f"""
 local queue, heard = KEYS[1], KEYS[2]
 local now, places, till, seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+for i = 5, #ARGV do
+  redis.call('ZREM', queue, ARGV[i])
+  redis.call('DEL', '{job_key_prefix}' .. ARGV[i])
+end
 local first = redis.call('ZRANGE', queue, '-inf', now, 'BYSCORE', 'LIMIT', 0, places, 'WITHSCORES')
 local taken, before = {{}}, tonumber(redis.call('GET', heard) or 0)
 local furthest = before
@@ -65,6 +70,8 @@ class RingWorker(Worker):
         self._seconds = seconds
         """No job takes longer."""
         self._take = redis.register_script(TAKE)
+        self._done: list[str] = []
+        """Redis has yet to forget them."""
 
     @property
     def job_counter(self) -> int:
@@ -88,15 +95,25 @@ class RingWorker(Worker):
     async def _poll_iteration(self) -> None:
         for job_id in [job_id for job_id, task in self.tasks.items() if task.done()]:
             del self.tasks[job_id]
-        places = self.max_jobs - self.job_counter
-        if places <= 0 or not self.allow_pick_jobs:
-            return
-        now = timestamp_ms()
-        asked = [now, places, int(now + self._seconds * 1000), int(self._seconds * 2)]
+        places = self.max_jobs - self.job_counter if self.allow_pick_jobs else 0
+        if places > 0 or self._done:
+            await self._take_jobs(max(0, places))
+
+    async def _take_jobs(self, places: int) -> None:
+        now, done = timestamp_ms(), self._done
+        asked = [now, places, int(now + self._seconds * 1000), int(self._seconds * 2), *done]
         taken = await self._take([QUEUE, HEARD], asked)
+        self._done = self._done[len(done) :]
         for id_, body in cast("list[tuple[bytes, bytes | None]]", taken):
             job_id = id_.decode()
             self.tasks[job_id] = asyncio.create_task(self._ring(job_id, body))
+
+    async def forget(self) -> None:
+        """Whatever was done by now; for the end. Never raises."""
+        try:
+            await self._take_jobs(0)
+        except REDIS_ERRORS as error:
+            log.warning("jobs_not_forgotten", error=type(error).__name__)
 
     async def _ring(self, job_id: str, body: bytes | None) -> None:
         """Never fails: the rows know better what is left to do."""
@@ -106,16 +123,7 @@ class RingWorker(Worker):
         except Exception as error:
             log.warning("ring_abandoned", error=type(error).__name__)
         finally:
-            await self._forget(job_id)
-
-    async def _forget(self, job_id: str) -> None:
-        try:
-            async with self.pool.pipeline(transaction=False) as pipe:
-                pipe.zrem(QUEUE, job_id)
-                pipe.delete(job_key_prefix + job_id)
-                await pipe.execute()
-        except REDIS_ERRORS as error:
-            log.warning("job_not_finished", error=type(error).__name__)
+            self._done.append(job_id)
 
     async def _next_ring(self) -> None:
         """Blocks until somebody rings, for a second at most; a full worker leaves rings alone."""

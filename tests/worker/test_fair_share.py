@@ -36,6 +36,7 @@ async def working(
     finally:
         await end(task)
         await asyncio.gather(*worker.tasks.values())
+        await worker.forget()
 
 
 async def rung(jobs: Jobs, owner: str, count: int) -> list[UUID]:
