@@ -13,13 +13,13 @@ from api.wire import OnBusy, Submitted
 from shared.db import Transaction
 from shared.errors import QueueFull, TurnNotRetryable
 from shared.events import TERMINAL, Change, Conversation, MessageCreated, Turn, TurnUpdated
-from shared.ids import new_id
 from shared.jobs import Jobs
 from shared.log import request_id
 from shared.publisher import LiveText, Publisher
 from shared.store import conversations, endings, idempotency, messages, turns
 from shared.store.claims import holder_of
 from shared.store.sequence import lock_conversation, take_seqs
+from shared.store.submission import queue_message
 
 
 async def submit_message(
@@ -67,25 +67,15 @@ async def _queue_message(
     if taken is None:
         return None
     seq, titled = taken
-    message_id = new_id()
-    turn = await turns.queue_turn(
+    created, turn = await queue_message(
         tx,
         conversation_id=conversation_id,
         owner=owner,
-        user_message_id=message_id,
-        seq=seq + 1,
+        content=content,
+        seq=seq,
         request_id=request_id(),
     )
     _about(turn)
-    created = await messages.add_message(
-        tx,
-        conversation_id=conversation_id,
-        turn_id=turn.id,
-        seq=seq,
-        role="user",
-        content=content,
-        message_id=message_id,
-    )
     changes: list[Change] = [created, TurnUpdated(turn.seq, turn)]
     if titled:
         renamed = await conversations.renamed_after(

@@ -50,16 +50,19 @@ async def play(
     stage: Stage, make: Callable[[int], Client], *, clients: int, turns: int, text: str = FAST
 ) -> Round:
     """Every client has a new conversation and a first turn that isn't measured."""
+    first, whole = (FIRST_SECONDS, MODEL_SECONDS) if text == AT_A_PACE else (0.0, 0.0)
     parties = [make(number) for number in range(clients)]
     for party in parties:
         await party.begin()
     await asyncio.gather(*(party.turn(FAST) for party in parties))
 
-    async def talk(party: Client) -> list[Timing]:
+    async def talk(number: int, party: Client) -> list[Timing]:
+        # People don't speak in unison, and a model with a pace would keep them at it.
+        await asyncio.sleep(whole * number / clients)
         return [await party.turn(text) for _ in range(turns)]
 
     with Meter(stage.pids) as meter:
-        talks = await asyncio.gather(*(talk(party) for party in parties))
+        talks = await asyncio.gather(*(talk(*one) for one in enumerate(parties)))
     timings = [timing for said in talks for timing in said]
     for party in parties:
         await party.close()
@@ -67,7 +70,6 @@ async def play(
     counted = [n for n in stage.pids if n not in OTHERS and (not naive or n in NAIVE)]
     if not naive:
         counted.remove("naive")
-    first, whole = (FIRST_SECONDS, MODEL_SECONDS) if text == AT_A_PACE else (0.0, 0.0)
     return Round(
         accepted=[timing.accepted for timing in timings],
         added=[timing.first_token - first for timing in timings],

@@ -22,16 +22,15 @@ from bench.figures import database, median_and_p99, milliseconds, settings_for
 from migrations.run import upgrade
 from shared.connection import LOGIN, Whose
 from shared.db import Database, Transaction
-from shared.ids import new_id
 from shared.models import Base
 from shared.store.conversations import (
     find_conversation,
     list_conversations,
     take_seqs_for_submission,
 )
-from shared.store.messages import add_message, get_chat_history
+from shared.store.messages import get_chat_history
 from shared.store.replay import replay
-from shared.store.turns import queue_turn
+from shared.store.submission import queue_message
 
 ROUNDS = 1500
 OWNERS = 200
@@ -43,22 +42,8 @@ Work = Callable[[Transaction, str, UUID], Awaitable[object]]
 async def say(tx: Transaction, owner: str, conversation_id: UUID) -> None:
     taken = await take_seqs_for_submission(tx, conversation_id, owner=owner, content="hello")
     assert taken is not None
-    message_id = new_id()
-    turn = await queue_turn(
-        tx,
-        conversation_id=conversation_id,
-        owner=owner,
-        user_message_id=message_id,
-        seq=taken[0] + 1,
-    )
-    await add_message(
-        tx,
-        conversation_id=conversation_id,
-        turn_id=turn.id,
-        seq=taken[0],
-        role="user",
-        content="hello",
-        message_id=message_id,
+    await queue_message(
+        tx, conversation_id=conversation_id, owner=owner, content="hello", seq=taken[0]
     )
 
 

@@ -129,12 +129,16 @@ class RecordedModel(Model):
         """The finished answer; text is written as it comes, within all limits."""
         text, answer = TextSanitiser(), Answer()
         clock = asyncio.get_running_loop().time
-        end = clock() + self._settings.parley_model_timeout_seconds
+        heard = clock()
+        end = heard + self._settings.parley_model_timeout_seconds
         idle = self._settings.parley_model_idle_timeout_seconds
         try:
-            async with aclosing(parts), asyncio.timeout_at(min(end, clock() + idle)) as limit:
+            async with aclosing(parts), asyncio.timeout_at(min(end, heard + idle)) as limit:
                 async for part in parts:
-                    limit.reschedule(min(end, clock() + idle))
+                    # A timer costs more than a piece of text: it need not be exact.
+                    if (now := clock()) > heard + idle / 20:
+                        heard = now
+                        limit.reschedule(min(end, now + idle))
                     match part:
                         case str():
                             await self._write(text.feed(part), message, timed)

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Row,
     bindparam,
     func,
-    insert,
     literal_column,
     or_,
     select,
@@ -27,7 +26,6 @@ from sqlalchemy import (
 
 from shared.db import Transaction
 from shared.events import Change, Turn, TurnError, TurnUpdated
-from shared.ids import new_id
 from shared.models import Conversation as ConversationRow
 from shared.models import Turn as Row_
 from shared.statement import Statement
@@ -79,21 +77,6 @@ WAITING = (
     .scalar_subquery()
 )
 """How many turns of the conversation wait."""
-_QUEUE = Statement(
-    insert(Row_)
-    .values(
-        id=bindparam("id"),
-        conversation_id=bindparam("conversation_id"),
-        user_id=bindparam("owner"),
-        user_message_id=bindparam("user_message_id"),
-        seq=bindparam("seq"),
-        changed_seq=bindparam("seq"),
-        status="queued",
-        position=WAITING + 1,
-        request_id=bindparam("request_id"),
-    )
-    .returning(*TURN_COLUMNS)
-)
 _COUNT_QUEUED = Statement(select(WAITING))
 _CHANGED_AFTER = Statement(
     select(*TURN_COLUMNS)
@@ -104,31 +87,6 @@ _CHANGED_AFTER = Statement(
     .order_by(Row_.changed_seq)
     .limit(bindparam("limit", type_=Integer))
 )
-
-
-async def queue_turn(
-    tx: Transaction,
-    *,
-    conversation_id: UUID,
-    owner: str,
-    user_message_id: UUID,
-    seq: int,
-    request_id: str | None = None,
-) -> Turn:
-    """Behind those that wait already. The caller holds the conversation's lock."""
-    row = await tx.first(
-        _QUEUE,
-        {
-            "id": new_id(),
-            "conversation_id": conversation_id,
-            "owner": owner,
-            "user_message_id": user_message_id,
-            "seq": seq,
-            "request_id": request_id,
-        },
-    )
-    assert row is not None
-    return turn_of(row)
 
 
 async def find_turn(tx: Transaction, turn_id: UUID, *, owner: str) -> Turn | None:
