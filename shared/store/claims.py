@@ -91,12 +91,12 @@ def taken(entity: Any = Row_) -> Any:
     return and_(entity.status == "running", entity.lease_owner.is_not(None))
 
 
-def due() -> Any:
+def due(entity: Any = Row_) -> Any:
     """Of a turn that was given back: its pause is over, or there is nothing to wait for."""
     return or_(
-        Row_.run_after.is_(None),
-        Row_.run_after <= func.clock_timestamp(),
-        Row_.cancel_requested_at.is_not(None),
+        entity.run_after.is_(None),
+        entity.run_after <= func.clock_timestamp(),
+        entity.cancel_requested_at.is_not(None),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Integer, Row, bindparam, func, insert, select
+from sqlalchemy import Integer, Row, bindparam, insert, select
 
 from shared.db import Transaction
 from shared.events import (
@@ -83,9 +83,20 @@ _NEWEST = Statement(
 _CONTEXT = Statement(
     select(*MESSAGE_COLUMNS)
     .join(TurnRow, TurnRow.id == Row_.turn_id)
-    .where(_in_conversation, _shown, TurnRow.seq <= bindparam("order"))
+    # Through the turns, the last ones first: a turn's messages are all in its conversation.
+    .where(
+        _shown,
+        TurnRow.conversation_id == bindparam("conversation_id"),
+        TurnRow.seq <= bindparam("order"),
+    )
     .order_by(TurnRow.seq.desc(), Row_.seq.desc())
     .limit(_limit)
+)
+_AT = Statement(
+    select(Row_.seq)
+    .where(_in_conversation, Row_.created_at <= bindparam("time"))
+    .order_by(Row_.created_at.desc(), Row_.seq.desc())
+    .limit(1)
 )
 NO_SEQ_IS_AS_HIGH = 2**62
 
@@ -291,12 +302,8 @@ async def messages_changed_after(
 
 async def seq_at(tx: Transaction, conversation_id: UUID, time: datetime) -> int:
     """The last message that was there at `time`, as a cursor; 0 if there was none."""
-    seq: int = await tx.scalar(
-        select(func.coalesce(func.max(Row_.seq), 0)).where(
-            Row_.conversation_id == conversation_id, Row_.created_at <= time
-        )
-    )
-    return seq
+    seq: int | None = await tx.scalar(_AT, {"conversation_id": conversation_id, "time": time})
+    return seq or 0
 
 
 async def load_conversation_context(

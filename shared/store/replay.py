@@ -8,7 +8,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import bindparam, func, or_, select, union_all
+from sqlalchemy import Uuid, bindparam, func, or_, select
 
 from shared.db import Transaction
 from shared.events import Change, TurnUpdated
@@ -68,23 +68,30 @@ async def replay(
     return Replay(changes, cursor, last, base, active)
 
 
-_moved = union_all(
-    select(func.max(MessageRow.changed_seq).label("seq")).where(
-        MessageRow.conversation_id == bindparam("conversation_id"), MessageRow.role != "user"
-    ),
-    select(func.max(TurnRow.changed_seq)).where(
-        TurnRow.conversation_id == bindparam("conversation_id"),
+_this = bindparam("conversation_id", type_=Uuid)
+# The last ones by their index, where `max` would read all there are.
+_moved_message = (
+    select(MessageRow.changed_seq)
+    .where(MessageRow.conversation_id == _this, MessageRow.role != "user")
+    .order_by(MessageRow.changed_seq.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_moved_turn = (
+    select(TurnRow.changed_seq)
+    .where(
+        TurnRow.conversation_id == _this,
         or_(TurnRow.status != "queued", TurnRow.attempt > 0),
-    ),
-).subquery()
+    )
+    .order_by(TurnRow.changed_seq.desc())
+    .limit(1)
+    .scalar_subquery()
+)
 _BASE = Statement(
     select(
-        func.coalesce(func.max(_moved.c.seq), 0).label("base"),
+        func.coalesce(func.greatest(_moved_message, _moved_turn), 0).label("base"),
         select(TurnRow.id)
-        .where(
-            TurnRow.conversation_id == bindparam("conversation_id"),
-            among(TurnRow.status, ("queued", "running")),
-        )
+        .where(TurnRow.conversation_id == _this, among(TurnRow.status, ("queued", "running")))
         .exists()
         .label("active"),
     )

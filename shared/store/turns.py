@@ -12,15 +12,19 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
+    ARRAY,
     Column,
     ColumnElement,
     Integer,
     Row,
+    Uuid,
+    all_,
+    any_,
     bindparam,
     func,
     literal_column,
-    or_,
     select,
+    union_all,
     update,
 )
 
@@ -77,6 +81,18 @@ WAITING = (
     .scalar_subquery()
 )
 """How many turns of the conversation wait."""
+_ids = bindparam("ids", type_=ARRAY(Uuid()))
+_placed = select(*TURN_COLUMNS, Row_.seq.label("place"))
+_OF_PAGE = Statement(
+    union_all(
+        _placed.where(Row_.id == any_(_ids)),
+        _placed.where(
+            Row_.conversation_id == bindparam("conversation_id"),
+            among(Row_.status, ACTIVE),
+            Row_.id != all_(_ids),
+        ),
+    ).order_by("place")
+)
 _COUNT_QUEUED = Statement(select(WAITING))
 _CHANGED_AFTER = Statement(
     select(*TURN_COLUMNS)
@@ -108,12 +124,8 @@ async def turns_changed_after(
 
 async def turns_of_page(tx: Transaction, conversation_id: UUID, turn_ids: set[UUID]) -> list[Turn]:
     """These turns and whichever have not ended, in order."""
-    shown = or_(Row_.id.in_(turn_ids), among(Row_.status, ACTIVE))
-    rows = await tx.all(
-        select(*TURN_COLUMNS)
-        .where(Row_.conversation_id == conversation_id, shown)
-        .order_by(Row_.seq)
-    )
+    asked = {"conversation_id": conversation_id, "ids": list(turn_ids)}
+    rows = await tx.all(_OF_PAGE, asked)
     return [turn_of(row) for row in rows]
 
 

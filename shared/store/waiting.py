@@ -2,17 +2,96 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, case, func, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import (
+    Integer,
+    Interval,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 
 from shared.db import Transaction
-from shared.models import Turn as Row_
-from shared.store.claims import SUSPECT_CRASHES, due, taken, unheld
+from shared.models import Turn, Worker
+from shared.statement import Statement
+from shared.store.claims import SUSPECT_CRASHES, due, taken
+from shared.store.turns import ACTIVE, among
 
-UNRUNG_AFTER = timedelta(seconds=1)
+UNRUNG_AFTER = literal_column("interval '1 s'", type_=Interval)
+
+# What waits or runs is little beside what has ended: it is read once, by its own index, and asked
+# in memory, whatever Postgres believes of the table.
+_active = (
+    select(
+        Turn.conversation_id,
+        Turn.user_id,
+        Turn.status,
+        Turn.position,
+        Turn.created_at,
+        Turn.crashes,
+        Turn.lease_owner,
+        Turn.run_after,
+        Turn.cancel_requested_at,
+    )
+    .where(among(Turn.status, ACTIVE))
+    .cte("active")
+    .prefix_with("MATERIALIZED")
+)
+_turn = _active.c
+_taken = taken(_turn)
+_busy = select(_turn.conversation_id).where(among(_turn.status, ("running", "awaiting_approval")))
+_unrung = and_(
+    _turn.status == "queued",
+    _turn.position == 1,
+    _turn.created_at < func.clock_timestamp() - UNRUNG_AFTER,
+    _turn.conversation_id.not_in(_busy),
+)
+_alive = select(Worker.id).where(Worker.lease_until > func.clock_timestamp())
+_unheld = and_(
+    _turn.status == "running",
+    or_(_turn.lease_owner.is_(None), _turn.lease_owner.not_in(_alive)),
+)
+_suspect = _turn.crashes >= SUSPECT_CRASHES
+_running = (
+    select(_turn.user_id, func.count().label("count"))
+    .where(_taken)
+    .group_by(_turn.user_id)
+    .cte("running")
+    .prefix_with("MATERIALIZED")
+)
+_running_of_owner = (
+    select(_running.c.count).where(_running.c.user_id == _turn.user_id).scalar_subquery()
+)
+# A turn whose worker died is one of those that run; any other would be one more.
+_order = func.row_number().over(
+    partition_by=(_turn.user_id, _taken),
+    order_by=(_suspect, _turn.status == "queued", _turn.created_at),
+)
+_place = _order + case((_taken, 0), else_=func.coalesce(_running_of_owner, 0))
+_found = (
+    select(
+        _turn.conversation_id,
+        _turn.created_at,
+        _suspect.label("suspect"),
+        _place.label("place"),
+        _taken.label("takeover"),
+    )
+    .where(or_(_unrung, and_(_unheld, due(_turn))))
+    .subquery()
+)
+_limit = bindparam("running_limit", type_=Integer)
+TO_RUN = Statement(
+    select(_found.c.conversation_id)
+    .where(or_(not_(_limit > 0), _found.c.takeover, _found.c.place <= _limit))
+    .order_by(_found.c.suspect, _found.c.place, _found.c.created_at)
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 async def conversations_to_run(
@@ -24,49 +103,5 @@ async def conversations_to_run(
     and who has `running_limit` of them waits, but for takeovers. Suspects come last: others must
     not wait for a place behind them.
     """
-    other = aliased(Row_)
-    busy = (
-        select(other.id)
-        .where(
-            other.conversation_id == Row_.conversation_id,
-            other.status.in_(("running", "awaiting_approval")),
-        )
-        .exists()
-    )
-    unrung = and_(
-        Row_.status == "queued",
-        Row_.position == 1,
-        Row_.created_at < func.clock_timestamp() - UNRUNG_AFTER,
-        ~busy,
-    )
-    suspect = Row_.crashes >= SUSPECT_CRASHES
-    # A turn whose worker died is one of those that run; any other would be one more.
-    order = func.row_number().over(
-        partition_by=(Row_.user_id, taken()),
-        order_by=(suspect, Row_.status == "queued", Row_.created_at),
-    )
-    running = (
-        select(Row_.user_id, func.count().label("count"))
-        .where(taken())
-        .group_by(Row_.user_id)
-        .subquery()
-    )
-    place = order + case((taken(), 0), else_=func.coalesce(running.c.count, 0))
-    found = (
-        select(
-            Row_.conversation_id,
-            Row_.created_at,
-            suspect.label("suspect"),
-            place.label("place"),
-            taken().label("takeover"),
-        )
-        .outerjoin(running, running.c.user_id == Row_.user_id)
-        .where(Row_.status.in_(("queued", "running")), or_(unrung, and_(unheld(), due())))
-        .subquery()
-    )
-    query = select(found.c.conversation_id).order_by(
-        found.c.suspect, found.c.place, found.c.created_at
-    )
-    if running_limit:
-        query = query.where(or_(found.c.takeover, found.c.place <= running_limit))
-    return [row.conversation_id for row in await tx.all(query.limit(limit))]
+    found = await tx.all(TO_RUN, {"limit": limit, "running_limit": running_limit})
+    return [row.conversation_id for row in found]
