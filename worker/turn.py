@@ -28,6 +28,7 @@ from shared.store.turns import find_turn
 from shared.tasks import TASK_TOOLS
 from worker.agent import ChosenModel
 from worker.attempt import Attempt
+from worker.gate import Gate
 from worker.recorder import Recorder, ended_in
 from worker.retries import Pause
 from worker.steps import Step, reached
@@ -42,6 +43,8 @@ SHORT_PAUSE_SECONDS = 2.0
 """A pause is waited for in place up to this; after a longer one the sweep finds the turn."""
 AWAY_SECONDS = 1.0
 FORGOTTEN_AFTER_SECONDS = 1.0
+CLAIMS_AT_ONCE = 4
+CLAIM_WAIT_SECONDS = 1.0
 
 Held = tuple[UUID, int]
 
@@ -86,6 +89,7 @@ class Turns:
         self._servers = servers or Servers()
         self.titles = Titles(settings, db=db, feed=feed, model=model)
         self._running: dict[Held, Running] = {}
+        self._gate = Gate(CLAIMS_AT_ONCE, patience=CLAIM_WAIT_SECONDS)
         self._suspect: Held | None = None
         """The one turn that others may have died of; no second one is run beside it."""
         self._lost: set[Held] = set()
@@ -170,7 +174,7 @@ class Turns:
             return await self._run(claimed, context)
 
     async def _claim(self, conversation_id: UUID) -> tuple[Claim | None, list[Message]]:
-        async with self._db.transaction(EVERYONE) as tx:
+        async with self._gate.passing(), self._db.transaction(EVERYONE) as tx:
             tx.after_commit(partial(reached, Step.CLAIM_COMMITTED))
             claimed = await claim(
                 tx,
