@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 ANSWER_SECONDS = 180.0
+IDLE_SECONDS = 3.0
 END_OF_HEAD = re.compile(rb"\r\n\r\n")
 END_OF_EVENT = re.compile(rb"\n\n")
 END_OF_BODY = re.compile(rb"\r\n0\r\n\r\n")
@@ -53,6 +54,7 @@ class Wire(asyncio.Protocol):
         self._mark: re.Pattern[bytes] | int = 0
         self._found: asyncio.Future[bytes] | None = None
         self._transport: asyncio.WriteTransport
+        self._used = time.perf_counter()
         self.heard_at = 0.0
         """When what `until` found last had come."""
 
@@ -60,6 +62,7 @@ class Wire(asyncio.Protocol):
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
+        self._used = time.perf_counter()
         self._heard += data
         self._look()
 
@@ -99,6 +102,11 @@ class Wire(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
+
+    @property
+    def stale(self) -> bool:
+        """Servers close what is idle, perhaps at this very moment."""
+        return self._transport.is_closing() or time.perf_counter() - self._used > IDLE_SECONDS
 
     async def answer(self) -> bytes:
         """The body of an answer that names its length. Raises TurnFailed unless it is a success."""
@@ -144,6 +152,9 @@ class ParleyClient:
 
     async def turn(self, text: str) -> Timing:
         self._stream.forget()
+        if self._post.stale:
+            self._post.close()
+            self._post = await connect(self._ports[0])
         began = time.perf_counter()
         self._post.write(request("POST", self._messages, self._token, {"content": text}))
         await self._post.answer()
@@ -178,6 +189,9 @@ class NaiveClient:
         self._messages = f"/conversations/{conversation['id']}/messages"
 
     async def turn(self, text: str) -> Timing:
+        if self._wire.stale:
+            self._wire.close()
+            self._wire = await connect(self._port)
         began = time.perf_counter()
         self._wire.write(request("POST", self._messages, self._token, {"content": text}))
         head = await self._wire.until(END_OF_HEAD)

@@ -1,8 +1,7 @@
 """A model server that costs next to nothing: `python -m bench.provider PORT`.
 
-It speaks Chat Completions over HTTP/1.1 with keep-alive and streams one of two answers, made once
-and sent as they are. A question with PACED in it gets 40 tokens, the first after 300 ms, then one
-each 15 ms; any other 32 tokens at once.
+It speaks Chat Completions over HTTP/1.1 with keep-alive and streams an answer that was made once.
+A question with the words of a `Pace` in it gets tokens at that pace; any other 32 at once.
 """
 
 from __future__ import annotations
@@ -10,14 +9,27 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import uvloop
 
-PACED = "at a human pace"
-FIRST_SECONDS = 0.3
-BETWEEN_SECONDS = 0.015
-PACED_TOKENS = 40
+
+class Pace(NamedTuple):
+    words: str
+    first: float
+    """Seconds to the first token."""
+    between: float
+    tokens: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole answer."""
+        return self.first + (self.tokens - 1) * self.between
+
+
+BRISK = Pace("at a brisk pace", 0.3, 0.015, 40)
+LEISURELY = Pace("at leisure", 2.0, 1.0, 20)
+PACES = (BRISK, LEISURELY)
 TOKENS = 32
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -48,7 +60,7 @@ def end() -> bytes:
     return last + piece([], usage=usage) + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
-PIECES = [token(number) for number in range(PACED_TOKENS)]
+PIECES = [token(number) for number in range(max(pace.tokens for pace in PACES))]
 END = end()
 AT_ONCE = b"".join([HEAD, *PIECES[:TOKENS], END])
 
@@ -71,20 +83,28 @@ class Provider(asyncio.Protocol):
         self._asked.clear()
         if head.startswith(b"GET"):
             self._transport.write(HEALTHY)
-        elif PACED.encode() in body:
+        elif pace := pace_of(bytes(body)):
             self._transport.write(HEAD)
-            asyncio.get_running_loop().call_later(FIRST_SECONDS, self._send, 0)
+            asyncio.get_running_loop().call_later(pace.first, self._send, pace, 0)
         else:
             self._transport.write(AT_ONCE)
 
-    def _send(self, number: int) -> None:
+    def _send(self, pace: Pace, number: int) -> None:
         if self._transport.is_closing():
             return
-        if number == PACED_TOKENS:
+        if number == pace.tokens:
             self._transport.write(END)
             return
         self._transport.write(PIECES[number])
-        asyncio.get_running_loop().call_later(BETWEEN_SECONDS, self._send, number + 1)
+        loop = asyncio.get_running_loop()
+        loop.call_later(pace.between, self._send, pace, number + 1)
+
+
+def pace_of(body: bytes) -> Pace | None:
+    """That of the last question: those before it are in the history."""
+    found = [(body.rfind(pace.words.encode()), pace) for pace in PACES]
+    at, pace = max(found)
+    return pace if at >= 0 else None
 
 
 def length_of(head: bytes | bytearray) -> int:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.clients import Client, Timing
 from bench.processes import Meter
-from bench.provider import BETWEEN_SECONDS, FIRST_SECONDS, PACED, PACED_TOKENS
+from bench.provider import Pace
 from bench.stage import Stage
 
+AT_ONCE = 64
 FAST = "Tell me something about it."
-AT_A_PACE = f"Tell me something about it {PACED}."
-MODEL_SECONDS = FIRST_SECONDS + (PACED_TOKENS - 1) * BETWEEN_SECONDS
 NAIVE = ("naive", "postgres")
 OTHERS = ("model", "provider")
 
@@ -46,15 +45,26 @@ class Round:
         return sum(self.cpu.values()) / self.turns
 
 
+def batched(parties: Sequence[Client], size: int) -> Iterator[Sequence[Client]]:
+    for start in range(0, len(parties), size):
+        yield parties[start : start + size]
+
+
 async def play(
-    stage: Stage, make: Callable[[int], Client], *, clients: int, turns: int, text: str = FAST
+    stage: Stage,
+    make: Callable[[int], Client],
+    *,
+    clients: int,
+    turns: int,
+    pace: Pace | None = None,
 ) -> Round:
     """Every client has a new conversation and a first turn that isn't measured."""
-    first, whole = (FIRST_SECONDS, MODEL_SECONDS) if text == AT_A_PACE else (0.0, 0.0)
+    first, whole = (pace.first, pace.seconds) if pace else (0.0, 0.0)
+    text = f"Tell me something about it {pace.words}." if pace else FAST
     parties = [make(number) for number in range(clients)]
-    for party in parties:
-        await party.begin()
-    await asyncio.gather(*(party.turn(FAST) for party in parties))
+    for some in batched(parties, AT_ONCE):
+        await asyncio.gather(*(party.begin() for party in some))
+        await asyncio.gather(*(party.turn(FAST) for party in some))
 
     async def talk(number: int, party: Client) -> list[Timing]:
         # People don't speak in unison, and a model with a pace would keep them at it.

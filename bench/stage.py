@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,12 @@ class Stage:
         ports = [int(url.rsplit(":", 1)[1]) for url in self.stack.urls()]
         post, follow = ports[number % len(ports)], ports[(number + 1) % len(ports)]
         return ParleyClient(post, follow, self.stack.token(f"user-{number}"))
+
+    def shared_by(self, owners: int) -> Callable[[int], Client]:
+        """The same for clients of so many owners."""
+        port = int(self.stack.urls()[0].rsplit(":", 1)[1])
+        tokens = [self.stack.token(f"owner-{number}") for number in range(owners)]
+        return lambda number: ParleyClient(port, port, tokens[number % owners])
 
     def naive(self, number: int) -> Client:
         return NaiveClient(self.naive_port, self.stack.token(f"user-{number}"))

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.clients import Client
+from bench.provider import BRISK, Pace
 from bench.results import Figure, report
-from bench.rounds import AT_A_PACE, FAST, Round, joined, p50, p95, play
+from bench.rounds import Round, joined, p50, p95, play
 from bench.stage import Stage, staged
 
 CROWD = 64
@@ -23,11 +24,13 @@ Pair = tuple[Round, Round]
 """Ours and the naive server's."""
 
 
-async def both(stage: Stage, *, rounds: int, clients: int, turns: int, text: str = FAST) -> Pair:
+async def both(
+    stage: Stage, *, rounds: int, clients: int, turns: int, pace: Pace | None = None
+) -> Pair:
     played: dict[Callable[[int], Client], list[Round]] = {stage.ours: [], stage.naive: []}
     for _ in range(rounds):
         for make, found in played.items():
-            found.append(await play(stage, make, clients=clients, turns=turns, text=text))
+            found.append(await play(stage, make, clients=clients, turns=turns, pace=pace))
     return joined(played[stage.ours]), joined(played[stage.naive])
 
 
@@ -35,7 +38,9 @@ def ms(seconds: float) -> float:
     return seconds * 1000
 
 
-def compared(what: str, pair: Pair, of: Callable[[Round], float], limit: float) -> Figure:
+def compared(
+    what: str, pair: Pair, of: Callable[[Round], float], limit: float | None = None
+) -> Figure:
     ours, naive = (ms(of(round)) for round in pair)
     return Figure(what, ours, "ms", naive, limit)
 
@@ -47,12 +52,12 @@ def figures_of(alone: Pair, crowd: Pair, paced: Pair) -> list[Figure]:
         compared("accept, 1 client, p50", alone, lambda r: p50(r.accepted), 0.8),
         compared("accept, 64 clients, p50", crowd, lambda r: p50(r.accepted), 0.1),
         Figure("turns a second, 64 clients", crowd[0].rate, "/s", crowd[1].rate, 2.5, True),
-        compared("CPU per turn, 1 client", alone, lambda r: r.cpu_per_turn, 0.6),
+        compared("CPU per turn, 1 client", alone, lambda r: r.cpu_per_turn),
         compared("CPU per turn, 64 clients", crowd, lambda r: r.cpu_per_turn, 0.6),
         compared("first token at a pace, 64, p50", paced, lambda r: p50(r.added), 0.1),
         Figure("the same alone", ms(p50(paced[0].added)), "ms", None, 50),
-        compared("first token at a pace, 64, p95", paced, lambda r: p95(r.added), 1.0),
-        compared("CPU per turn at a pace", paced, lambda r: r.cpu_per_turn, 0.6),
+        compared("first token at a pace, 64, p95", paced, lambda r: p95(r.added)),
+        compared("CPU per turn at a pace", paced, lambda r: r.cpu_per_turn),
     ]
 
 
@@ -73,7 +78,7 @@ async def measure(rounds: int, scale: float) -> None:
         await both(stage, rounds=1, clients=16, turns=4)  # warm
         alone = await both(stage, rounds=rounds, clients=1, turns=max(20, int(60 * scale)))
         crowd = await both(stage, rounds=rounds, clients=CROWD, turns=many)
-        paced = await both(stage, rounds=rounds, clients=CROWD, turns=many // 2, text=AT_A_PACE)
+        paced = await both(stage, rounds=rounds, clients=CROWD, turns=many // 2, pace=BRISK)
     foreign = max(round.foreign for pair in (alone, crowd, paced) for round in pair)
     figures = figures_of(alone, crowd, paced)
     report("turns", "A turn, beside the naive server's", figures, foreign=foreign)
