@@ -38,13 +38,15 @@ class Meter:
     spent: dict[str, float] = field(default_factory=dict[str, float])
     """CPU seconds of each part."""
     seconds: float = 0.0
+    own: float = 0.0
+    """CPU seconds of this process."""
     foreign: float = 0.0
     """The share of the machine's CPU that neither the parts nor this process took."""
 
     def __enter__(self) -> Meter:
         self._began = time.monotonic()
         self._machine = machine_seconds()
-        self._own = own_seconds()
+        self._own_before = own_seconds()
         self._before = {name: cpu_seconds(pid) for name, pid in self.pids.items()}
         return self
 
@@ -52,7 +54,8 @@ class Meter:
         self.seconds = time.monotonic() - self._began
         after = {name: cpu_seconds(pid) for name, pid in self.pids.items()}
         self.spent = {name: after[name] - self._before[name] for name in self.pids}
-        known = sum(self.spent.values()) + own_seconds() - self._own
+        self.own = own_seconds() - self._own_before
+        known = sum(self.spent.values()) + self.own
         others = machine_seconds() - self._machine - known
         self.foreign = max(0.0, others / self.seconds / (os.cpu_count() or 1))
 

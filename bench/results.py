@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,11 +42,17 @@ class Figure:
 
 
 def report(
-    question: str, title: str, figures: Sequence[Figure], *, foreign: float | None = None
+    question: str,
+    title: str,
+    figures: Sequence[Figure],
+    *,
+    foreign: float | None = None,
+    costs: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Prints the table and writes `results/<question>.json`.
 
-    `foreign` is the share of the machine's CPU that others took meanwhile.
+    `foreign` is the share of the machine's CPU that others took meanwhile; `costs` is what a
+    simulation needs and no table shows.
     """
     FOLDER.mkdir(exist_ok=True)
     found = {
@@ -54,6 +60,7 @@ def report(
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
         "foreign_cpu": foreign,
         "figures": [asdict(figure) for figure in figures],
+        "costs": costs or {},
     }
     (FOLDER / f"{question}.json").write_text(json.dumps(found, indent=1) + "\n")
     Console(width=120).print(table_of(title, figures, foreign))
@@ -64,6 +71,14 @@ def reported(question: str) -> tuple[str, list[Figure], float | None]:
     found = json.loads((FOLDER / f"{question}.json").read_text())
     figures = [Figure(**figure) for figure in found["figures"]]
     return found["title"], figures, found["foreign_cpu"]
+
+
+def costs_of(question: str) -> dict[str, dict[str, float]]:
+    """The `costs` of the last report. Raises FileNotFoundError where there was none."""
+    found: dict[str, dict[str, float]] = json.loads((FOLDER / f"{question}.json").read_text())[
+        "costs"
+    ]
+    return found
 
 
 def table_of(title: str, figures: Sequence[Figure], foreign: float | None) -> Table:

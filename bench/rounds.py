@@ -29,6 +29,8 @@ class Round:
     seconds: float
     cpu: dict[str, float]
     """Seconds of each part of the system."""
+    clients_cpu: float
+    """Seconds of the clients and of the stand-in model."""
     foreign: float
 
     @property
@@ -86,6 +88,7 @@ async def play(
         done=[timing.done - whole for timing in timings],
         seconds=meter.seconds,
         cpu={name: meter.spent[name] for name in counted},
+        clients_cpu=meter.own + meter.spent["provider"],
         foreign=meter.foreign,
     )
 
@@ -106,5 +109,6 @@ def joined(rounds: Sequence[Round]) -> Round:
         done=[value for round in rounds for value in round.done],
         seconds=sum(round.seconds for round in rounds),
         cpu={name: sum(round.cpu[name] for round in rounds) for name in rounds[0].cpu},
+        clients_cpu=sum(round.clients_cpu for round in rounds),
         foreign=max(round.foreign for round in rounds),
     )

@@ -48,14 +48,17 @@ async def in_order(db: Database) -> None:
 async def measure(turns: int) -> None:
     figures: list[Figure] = []
     foreign, first = 0.0, 0.0
+    costs: dict[str, dict[str, float]] = {}
     for workers, apis in SHAPES:
         found = await rate(workers, apis, turns)
         foreign, first = max(foreign, found.foreign), first or found.rate
         of = f"{workers} worker{'s'[: workers > 1]}, {apis} API{'s'[: apis > 1]}"
         figures.append(Figure(f"{of}: turns a second", found.rate, "/s", first))
+        costs[f"{workers}/{apis}"] = {"rate": found.rate, "per_turn": found.cpu_per_turn * 1000}
         used = sum(found.cpu.values()) / found.seconds
         figures.append(Figure(f"{of}: of {psutil.cpu_count()} cores in use by it", used, ""))
-    report("scale", "More processes on one machine, 64 clients", figures, foreign=foreign)
+    title = "More processes on one machine, 64 clients"
+    report("scale", title, figures, foreign=foreign, costs=costs)
 
 
 def main() -> None:

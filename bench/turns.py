@@ -61,6 +61,13 @@ def figures_of(alone: Pair, crowd: Pair, paced: Pair) -> list[Figure]:
     ]
 
 
+def costs_in(round: Round) -> dict[str, float]:
+    """CPU milliseconds of a turn by part, and what was measured with them."""
+    cpu = {part.split("-")[0]: ms(spent / round.turns) for part, spent in round.cpu.items()}
+    seen = {"rate": round.rate, "first_token": ms(p50(round.added)), "done": ms(p50(round.done))}
+    return cpu | seen | {"clients": ms(round.clients_cpu / round.turns)}
+
+
 def parts_of(**pairs: Pair) -> Table:
     """CPU milliseconds of a turn, by part."""
     table = Table("CPU ms per turn", *pairs, title_justify="left")
@@ -81,7 +88,9 @@ async def measure(rounds: int, scale: float) -> None:
         paced = await both(stage, rounds=rounds, clients=CROWD, turns=many // 2, pace=BRISK)
     foreign = max(round.foreign for pair in (alone, crowd, paced) for round in pair)
     figures = figures_of(alone, crowd, paced)
-    report("turns", "A turn, beside the naive server's", figures, foreign=foreign)
+    costs = {"alone": costs_in(alone[0]), "crowd": costs_in(crowd[0]), "paced": costs_in(paced[0])}
+    title = "A turn, beside the naive server's"
+    report("turns", title, figures, foreign=foreign, costs=costs)
     Console(width=120).print(parts_of(alone=alone, crowd=crowd, paced=paced))
 
 
