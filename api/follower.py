@@ -34,6 +34,8 @@ Told = tuple[Cursor, Event]
 
 
 class Follower:
+    __slots__ = ("_base", "active", "cursor")
+
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
         self.active = True

@@ -35,6 +35,8 @@ HEALTH = frozenset({"/health", "/health/ready"})
 class Visit:
     """What is known of one request's limits."""
 
+    __slots__ = ("address", "counted", "stream", "tightest")
+
     def __init__(self, address: str) -> None:
         self.address = address
         self.counted = False

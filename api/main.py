@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 
@@ -29,6 +30,11 @@ def main() -> int:
             sys.stderr.write(f"{problem}\n")
         return 2
     configure_logging(settings, process="api")
+    # What is there by now stays: looking for garbage among it, each time some thousand viewers are
+    # told something, would take longer than telling them.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 10)
     server = serving(app, settings)
     # Once it has stopped, uvicorn raises the signal again for whoever listened before it. It was
     # told to stop and did: that is no failure.

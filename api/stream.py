@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import anyio
 import msgspec
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 
 from api.follower import BehindError, Cursor, Follower
+from api.shutdown import Shutdown
 from shared.access import Access
 from shared.db import Database
 from shared.errors import NotFound, Unavailable
@@ -26,7 +28,6 @@ from shared.events import ClosingReason, Event, StreamClosing
 from shared.feed import NOTHING_SEEN, Feed, Subscription
 from shared.publisher import MISSED, Changes, Delta, Missed, Told
 from shared.redis import REDIS_ERRORS
-from shared.settings import Settings
 from shared.store.replay import Replay, replay
 
 PING_SECONDS = 15
@@ -41,6 +42,7 @@ T = TypeVar("T")
 
 Said = tuple[Cursor | None, Event]
 
+PING = b": ping\n\n"
 CONNECTED = b"retry: %d\n: connected\n\n" % RETRY_MS
 KNOWN_EVENTS = 32
 
@@ -51,6 +53,17 @@ _known: dict[int, tuple[Event, bytes, bytes]] = {}
 class EventStream:
     """One viewer of one conversation."""
 
+    __slots__ = (
+        "_behind",
+        "_conversation_id",
+        "_db",
+        "_feed",
+        "_follower",
+        "_lacks_text",
+        "_owner",
+        "_shutdown",
+    )
+
     def __init__(
         self,
         *,
@@ -59,7 +72,7 @@ class EventStream:
         conversation_id: UUID,
         owner: str,
         cursor: Cursor,
-        shutdown: anyio.Event,
+        shutdown: Shutdown,
     ) -> None:
         self._shutdown = shutdown
         self._db = db
@@ -126,17 +139,16 @@ class EventStream:
 
     async def _unless_closing(self, work: Coroutine[Any, Any, T]) -> T:
         """Postgres may be away for longer than the server has left. Raises Unavailable then."""
-        closing = asyncio.create_task(self._shutdown.wait())
         working = asyncio.create_task(work)
         try:
-            await asyncio.wait({closing, working}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
+            with self._shutdown.calling(working.cancel):
+                await asyncio.wait({working})
+            if working.cancelled():
                 raise Unavailable
             return working.result()
         finally:
             working.cancel()
-            closing.cancel()
-            await asyncio.gather(working, closing, return_exceptions=True)
+            await asyncio.gather(working, return_exceptions=True)
 
     async def follow(self, told: list[Told]) -> AsyncGenerator[list[Said], None]:
         """What the feed told; whatever is missing before it is read from the rows first."""
@@ -176,10 +188,10 @@ async def event_stream(
     expires_at: datetime | None,
     access: Access,
     lifetime: float,
-    shutdown: anyio.Event,
+    shutdown: Shutdown,
 ) -> AsyncGenerator[list[Said], None]:
     """What there is to tell, as much at once as there is, each event with where its viewer stands
-    then; the last one says why the stream ends.
+    then; nothing after a while of silence. The last one says why the stream ends.
 
     Ends by itself after `lifetime` seconds, at the token's expiry or once its session is ended,
     on deletion or shutdown, and where the viewer is too slow to be told everything live: it comes
@@ -198,14 +210,17 @@ async def event_stream(
         cursor=cursor,
         shutdown=shutdown,
     )
-    async with feed.subscribe(conversation_id) as viewer, waking(viewer, shutdown):
+    async with feed.subscribe(conversation_id) as viewer:
         viewer.access = access
         try:
             async for page in stream.catch_up():
                 yield page
             while (left := deadline - loop.time()) > 0 and not shutdown.is_set():
                 stream.brief(viewer)
-                told = await viewer.wait(left)
+                with shutdown.calling(partial(viewer.put, MISSED)):
+                    told = await viewer.wait(min(left, PING_SECONDS))
+                if not told:
+                    yield []
                 if viewer.unauthorized or viewer.too_slow:
                     reason = "unauthorized" if viewer.unauthorized else "slow"
                     break
@@ -216,34 +231,13 @@ async def event_stream(
     yield [(None, StreamClosing("shutdown" if shutdown.is_set() else reason))]
 
 
-@asynccontextmanager
-async def waking(viewer: Subscription, shutdown: anyio.Event) -> AsyncGenerator[None]:
-    """A viewer that waits for the feed must notice the shutdown too."""
-
-    async def wake() -> None:
-        await shutdown.wait()
-        viewer.put(MISSED)
-
-    task = asyncio.create_task(wake())
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
-def answered_by(
-    body: AsyncGenerator[bytes, None], *, settings: Settings, shutdown: anyio.Event
-) -> EventSourceResponse:
-    """The answer whose body this is. It says something now and then, and is cut off from a client
-    that reads nothing.
-    """
+def answered_by(body: AsyncGenerator[bytes, None], *, shutdown: Shutdown) -> EventSourceResponse:
+    """The answer whose body this is. A client that reads nothing is cut off (`patience.py`)."""
     return EventSourceResponse(
         body,
         sep="\n",
-        ping=PING_SECONDS,
-        ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
-        send_timeout=settings.parley_stream_send_timeout_seconds,
-        shutdown_event=shutdown,
+        ping=0,
+        shutdown_event=cast("anyio.Event", shutdown),
         shutdown_grace_period=SHUTDOWN_GRACE_SECONDS,
         headers=HEADERS,
     )
@@ -254,7 +248,7 @@ async def framed(stream: AsyncGenerator[list[Said], None]) -> AsyncGenerator[byt
     yield CONNECTED
     async with aclosing(stream):
         async for said in stream:
-            yield b"".join(frame(cursor, event) for cursor, event in said)
+            yield b"".join(frame(cursor, event) for cursor, event in said) or PING
 
 
 def frame(cursor: Cursor | None, event: Event) -> bytes:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -46,7 +45,18 @@ _told = msgspec.json.Decoder(Changes | Delta)
 
 
 class Subscription:
-    """One viewer's share of the feed."""
+    """One viewer's share of the feed. There are thousands, most of them waiting."""
+
+    __slots__ = (
+        "_told",
+        "_waiter",
+        "about",
+        "access",
+        "lacks_text",
+        "seen",
+        "too_slow",
+        "unauthorized",
+    )
 
     def __init__(self, about: UUID) -> None:
         self.about = about
@@ -58,10 +68,10 @@ class Subscription:
         """What the viewer's right to look hangs on."""
         self.unauthorized = False
         """It is lost."""
-        self._told: deque[Told] = deque()
-        self._woken = asyncio.Event()
         self.too_slow = False
         """More was told than anybody keeps for it."""
+        self._told: list[Told] = []
+        self._waiter: asyncio.Future[None] | None = None
 
     def put(self, told: Told) -> None:
         if told is MISSED and self._told and self._told[-1] is MISSED:
@@ -71,17 +81,27 @@ class Subscription:
             self.too_slow = True
             told = MISSED
         self._told.append(told)
-        self._woken.set()
+        if self._waiter is not None:
+            _wake(self._waiter)
 
     async def wait(self, seconds: float) -> list[Told]:
         """What was told since the last call; empty if `seconds` pass in silence."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        self._woken.clear()
-        told = list(self._told)
-        self._told.clear()
+        if not self._told:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(seconds, _wake, self._waiter)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        told, self._told = self._told, []
         return told
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Feed(Publisher):

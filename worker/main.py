@@ -83,8 +83,10 @@ async def serve(settings: Settings) -> None:
     )
     turns.draining = True
     await drain(settings, queue, sweep, sweeping)
-    await end(listening, sweeping, beating, hearing, stopping)
+    await end(listening, sweeping)
+    # Before the feed ends: redis-py may leave a word of its goodbye on the connection.
     await queue.forget()
+    await end(beating, hearing, stopping)
     await turns.titles.stop()
     await servers.close()
     with suppress(RequestError):

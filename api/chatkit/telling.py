@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import cast
 
-import anyio
 from chatkit.types import StreamOptions, StreamOptionsEvent, ThreadCreatedEvent, ThreadStreamEvent
 from litestar.types import ASGIApp
 from sse_starlette import ServerSentEvent
@@ -16,7 +15,8 @@ from api.chatkit.items import serialise, thread_of
 from api.chatkit.relay import Relay
 from api.chatkit.visitor import Visitor
 from api.follower import Cursor
-from api.stream import Said, answered_by, event_stream
+from api.shutdown import Shutdown
+from api.stream import PING, Said, answered_by, event_stream
 from shared.errors import NotFound
 from shared.store.conversations import find_conversation
 from shared.store.messages import is_withdrawn
@@ -25,7 +25,7 @@ from shared.store.messages import is_withdrawn
 async def stream_of(visitor: Visitor, followed: Followed, *, created: bool = False) -> ASGIApp:
     """Raises NotFound if the thread was deleted meanwhile."""
     opening = await _opening(visitor, followed, created=created)
-    shutdown = anyio.Event()
+    shutdown = Shutdown()
     principal, settings = visitor.principal, visitor.settings
     told = event_stream(
         db=visitor.db,
@@ -39,7 +39,7 @@ async def stream_of(visitor: Visitor, followed: Followed, *, created: bool = Fal
         shutdown=shutdown,
     )
     body = _relayed(visitor, followed, opening, told)
-    return cast("ASGIApp", answered_by(body, settings=settings, shutdown=shutdown))
+    return cast("ASGIApp", answered_by(body, shutdown=shutdown))
 
 
 async def _opening(
@@ -68,6 +68,8 @@ async def _relayed(
         yield _encoded(event)
     async with aclosing(told):
         async for heard in told:
+            if not heard:
+                yield PING
             for _, event in heard:
                 if relay.ended:
                     break

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import anyio
 from litestar import Router, get
 from litestar.params import HeaderParameter, QueryParameter
 from sse_starlette import EventSourceResponse
@@ -15,6 +14,7 @@ from api.deps import Configured, ConversationId, Db, Live, Owned
 from api.limits import OPENS_STREAM
 from api.openapi import BEARER, COOKIE, EVENT_STREAM, TICKET, described, problems
 from api.samples import EVENTS
+from api.shutdown import Shutdown
 from api.stream import answered_by, event_stream, framed
 from shared.errors import (
     CursorAhead,
@@ -78,7 +78,7 @@ async def follow(
     cursor = parse_event_cursor(given if given is not None else str(last))
     if cursor.seq > last:
         raise CursorAhead
-    shutdown = anyio.Event()
+    shutdown = Shutdown()
     return answered_by(
         framed(
             event_stream(
@@ -93,7 +93,6 @@ async def follow(
                 shutdown=shutdown,
             )
         ),
-        settings=settings,
         shutdown=shutdown,
     )
 
