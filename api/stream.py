@@ -43,7 +43,7 @@ T = TypeVar("T")
 Said = tuple[Cursor | None, Event]
 
 PING = b": ping\n\n"
-CONNECTED = b"retry: %d\n: connected\n\n" % RETRY_MS
+CONNECTED = b": connected\nretry: %d\n\n" % RETRY_MS
 KNOWN_EVENTS = 32
 
 _encoder = msgspec.json.Encoder()

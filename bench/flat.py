@@ -53,8 +53,9 @@ from shared.db import Database
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.store.claims import claim
+from shared.store.context import CONTEXT_MESSAGES, load_conversation_context
 from shared.store.conversations import list_conversations
-from shared.store.messages import CONTEXT_MESSAGES, load_conversation_context, seq_at
+from shared.store.messages import seq_at
 from shared.store.waiting import conversations_to_run
 
 FULL = Size(

@@ -16,8 +16,10 @@ from shared.feed import Feed
 from shared.log import told
 from shared.settings import Settings
 from shared.store.approvals import approved_calls
-from shared.store.claims import Claim, is_cancelled
-from shared.store.messages import load_conversation_context, messages_of_turn
+from shared.store.claims import Claim
+from shared.store.context import load_conversation_context
+from shared.store.fence import is_cancelled
+from shared.store.messages import messages_of_turn
 from shared.store.usage import tokens_today
 from worker.agent import ChosenModel, run_agent
 from worker.failures import AttemptsExhausted, TokenBudgetExhausted, TurnTimeout, failure_of

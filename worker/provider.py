@@ -91,13 +91,7 @@ class Provider:
         """
         request = msgspec.json.encode(body | {"stream": True})
         try:
-            async with self._client().post(
-                self._url,
-                data=request,
-                headers=self._headers,
-                proxy=self._proxy,
-                allow_redirects=False,
-            ) as response:
+            async with await self._ask(request) as response:
                 if response.status != 200:
                     raise ModelRejected(response.status, response.headers.get("Retry-After", ""))
                 reader = Reader()
@@ -114,6 +108,26 @@ class Provider:
             raise ModelInvalid from None
         except aiohttp.ClientError:
             raise ModelUnreachable from None
+
+    async def _ask(self, request: bytes) -> aiohttp.ClientResponse:
+        """Once more where the provider had closed a connection that was kept: it has seen nothing
+        of the request.
+        """
+        try:
+            return await self._post(request)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._post(request)
+
+    async def _post(self, request: bytes) -> aiohttp.ClientResponse:
+        return await self._client().post(
+            self._url,
+            data=request,
+            headers=self._headers,
+            proxy=self._proxy,
+            allow_redirects=False,
+        )
 
     def _client(self) -> aiohttp.ClientSession:
         """Made when it is first used: it belongs to the loop that runs then."""

@@ -21,8 +21,8 @@ from shared.feed import Feed
 from shared.ids import new_id
 from shared.store.approvals import begin_call, pause_turn
 from shared.store.calls import finish_call, start_calls
-from shared.store.claims import Hold, hold, is_cancelled
 from shared.store.endings import EarlyEnd, Spent, Text, end_early, end_turn, go_on
+from shared.store.fence import Hold, hold, is_cancelled
 from shared.store.messages import NewCall, add_message
 from shared.store.sequence import lock_conversation
 from shared.store.usage import keep_usage

@@ -21,8 +21,8 @@ from shared.ids import new_id
 from shared.jobs import Jobs
 from shared.settings import Settings
 from shared.store.claims import Claim, claim, give_back
+from shared.store.context import load_conversation_context
 from shared.store.endings import cancel
-from shared.store.messages import load_conversation_context
 from shared.store.sequence import lock_conversation
 from shared.store.turns import find_turn
 from shared.tasks import TASK_TOOLS

@@ -24,10 +24,7 @@ from shared.events import (
 from shared.ids import new_id
 from shared.models import Conversation as ConversationRow
 from shared.models import Message as Row_
-from shared.models import Turn as TurnRow
 from shared.statement import Statement
-
-CONTEXT_MESSAGES = 50
 
 MESSAGE_COLUMNS = (
     Row_.id,
@@ -78,18 +75,6 @@ _NEWEST = Statement(
     select(*MESSAGE_COLUMNS)
     .where(_in_conversation, _shown, Row_.seq < bindparam("before"))
     .order_by(Row_.seq.desc())
-    .limit(_limit)
-)
-_CONTEXT = Statement(
-    select(*MESSAGE_COLUMNS)
-    .join(TurnRow, TurnRow.id == Row_.turn_id)
-    # Through the turns, the last ones first: a turn's messages are all in its conversation.
-    .where(
-        _shown,
-        TurnRow.conversation_id == bindparam("conversation_id"),
-        TurnRow.seq <= bindparam("order"),
-    )
-    .order_by(TurnRow.seq.desc(), Row_.seq.desc())
     .limit(_limit)
 )
 _AT = Statement(
@@ -172,7 +157,7 @@ def message_of(row: Row[Any], results: dict[str, Row[Any]]) -> Message:
     )
 
 
-async def _stored(tx: Transaction, conversation_id: UUID, rows: Sequence[Row[Any]]) -> list[Stored]:
+async def stored(tx: Transaction, conversation_id: UUID, rows: Sequence[Row[Any]]) -> list[Stored]:
     """Puts the results of tool calls into the messages that asked for them."""
     results = {row.tool_call_id: row for row in rows if row.tool_call_id}
     asked = {call["id"] for row in rows for call in row.tool_calls or ()}
@@ -233,7 +218,7 @@ async def get_chat_history(
         "limit": limit + 1,
     }
     rows = await tx.all(_NEWEST, asked)
-    return [stored.message for stored in await _stored(tx, conversation_id, rows[::-1])]
+    return [one.message for one in await stored(tx, conversation_id, rows[::-1])]
 
 
 async def messages_between(
@@ -251,7 +236,7 @@ async def messages_between(
         .order_by(Row_.seq)
         .limit(limit)
     )
-    return [stored.message for stored in await _stored(tx, conversation_id, rows)]
+    return [one.message for one in await stored(tx, conversation_id, rows)]
 
 
 async def messages_of_turn(tx: Transaction, conversation_id: UUID, turn_id: UUID) -> list[Message]:
@@ -264,7 +249,7 @@ async def messages_of_turn(tx: Transaction, conversation_id: UUID, turn_id: UUID
         )
         .order_by(Row_.seq)
     )
-    return [stored.message for stored in await _stored(tx, conversation_id, rows)]
+    return [one.message for one in await stored(tx, conversation_id, rows)]
 
 
 async def is_withdrawn(tx: Transaction, message_id: UUID) -> bool:
@@ -288,7 +273,7 @@ async def last_answer(tx: Transaction, conversation_id: UUID, turn_id: UUID) -> 
         .order_by(Row_.seq.desc())
         .limit(1)
     )
-    found = await _stored(tx, conversation_id, rows)
+    found = await stored(tx, conversation_id, rows)
     return found[0].message if found else None
 
 
@@ -297,23 +282,10 @@ async def messages_changed_after(
 ) -> list[Stored]:
     asked = {"conversation_id": conversation_id, "since": since, "limit": limit}
     rows = await tx.all(_CHANGED_AFTER, asked)
-    return await _stored(tx, conversation_id, rows)
+    return await stored(tx, conversation_id, rows)
 
 
 async def seq_at(tx: Transaction, conversation_id: UUID, time: datetime) -> int:
     """The last message that was there at `time`, as a cursor; 0 if there was none."""
     seq: int | None = await tx.scalar(_AT, {"conversation_id": conversation_id, "time": time})
     return seq or 0
-
-
-async def load_conversation_context(
-    tx: Transaction, conversation_id: UUID, *, order: int, limit: int = CONTEXT_MESSAGES
-) -> list[Message]:
-    """The last `limit` messages a turn answers to, in the order they were said.
-
-    `order` is the turn's own place. Messages that wait behind it are not part of it, and a
-    question is followed by its answer even where the next question came in between.
-    """
-    asked = {"conversation_id": conversation_id, "order": order, "limit": limit}
-    rows = await tx.all(_CONTEXT, asked)
-    return [stored.message for stored in await _stored(tx, conversation_id, rows[::-1])]

