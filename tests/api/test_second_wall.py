@@ -181,6 +181,7 @@ async def belongings(client: AsyncClient, db: Database, alice: Person) -> dict[s
             access_expires_at=later,
         )
     return {
+        "rows": [],
         "owner": alice.owner,
         "conversation_id": turn.conversation_id,
         "turn_id": turn.id,
