@@ -196,7 +196,7 @@ async def event_stream(
     Ends by itself after `lifetime` seconds, at the token's expiry or once its session is ended,
     on deletion or shutdown, and where the viewer is too slow to be told everything live: it comes
     again and reads the rows. One that takes nothing at all can't be told anything; it is cut off
-    (`routes/events.py`).
+    (`patience.py`).
     """
     loop = asyncio.get_running_loop()
     token_left = (expires_at - datetime.now(UTC)).total_seconds() if expires_at else inf

@@ -110,8 +110,8 @@ class Provider:
             raise ModelUnreachable from None
 
     async def _ask(self, request: bytes) -> aiohttp.ClientResponse:
-        """Once more where the provider had closed a connection that was kept: it has seen nothing
-        of the request.
+        """Once more where the connection, kept from before, was closed as we asked. Providers do
+        that to idle ones, and a model that was asked twice has done no harm.
         """
         try:
             return await self._post(request)

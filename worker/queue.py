@@ -100,7 +100,7 @@ class RingWorker(Worker):
             await self._take_jobs(max(0, places))
 
     async def _take_jobs(self, places: int) -> None:
-        now, done = timestamp_ms(), self._done
+        now, done = timestamp_ms(), [*self._done]
         asked = [now, places, int(now + self._seconds * 1000), int(self._seconds * 2), *done]
         taken = await self._take([QUEUE, HEARD], asked)
         self._done = self._done[len(done) :]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
+from arq.constants import job_key_prefix
 
 from shared.ids import new_id
 from shared.jobs import HEARD, RUNG, Jobs
@@ -111,3 +112,19 @@ async def test_an_older_ring_whose_score_is_a_time_does_not_move_the_places(
     assert await redis.get(HEARD) is None
     assert await rung(jobs, "alice", 1)
     assert [score for _, score in await redis.zrange(QUEUE, 0, -1, withscores=True)] == [1]
+
+
+async def test_what_was_done_is_forgotten(settings: Settings, redis: Redis, jobs: Jobs) -> None:
+    """Also what is done while the worker asks for more."""
+    rings = await rung(jobs, "alice", 60)
+    heard: list[UUID] = []
+
+    async def run(conversation_id: UUID) -> None:
+        for _ in range(1 + len(heard) % 3):
+            await redis.ping()
+        heard.append(conversation_id)
+
+    async with working(settings, redis, run):
+        await until(lambda: len(heard) == len(rings))
+    assert await redis.zcard(QUEUE) == 0
+    assert await redis.keys(f"{job_key_prefix}*") == []
