@@ -20,6 +20,12 @@ QUESTIONS = ("turns", "scale", "capacity", "crowds", "streams", "startup", "flat
 """`capacity` reads what `turns` and `scale` found."""
 
 
+def known(question: str) -> str:
+    if question not in QUESTIONS:
+        raise argparse.ArgumentTypeError(f"not one of {', '.join(QUESTIONS)}: {question}")
+    return question
+
+
 def ask(question: str) -> bool:
     """Whether it could be answered."""
     began = time.monotonic()
@@ -36,7 +42,7 @@ def missed_by(figure: Figure) -> str:
     return f"by {abs(judged / figure.limit - 1):.0%}"
 
 
-def summary(questions: list[str]) -> Table:
+def summary(questions: tuple[str, ...]) -> Table:
     table = Table("figure", "found", "target", "", "others' CPU", title="Targets")
     for question in questions:
         _, figures, foreign = reported(question)
@@ -60,9 +66,10 @@ def summary(questions: list[str]) -> Table:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("questions", nargs="*", choices=[*QUESTIONS, []], default=[*QUESTIONS])
-    asked: list[str] = parser.parse_args().questions
-    answered = [question for question in asked if ask(question)]
+    # Not `choices`: Python 3.11 would look for the whole default among them.
+    parser.add_argument("questions", nargs="*", type=known, default=QUESTIONS)
+    asked = tuple(parser.parse_args().questions)
+    answered = tuple(question for question in asked if ask(question))
     Console(width=130).print(summary(answered))
     return 0 if answered == asked else 1
 
