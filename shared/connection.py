@@ -34,6 +34,9 @@ SERVER_SETTINGS = {
     # Less than a lease: whoever takes over from a frozen worker finds the lock free.
     "idle_in_transaction_session_timeout": "5000",
     "standard_conforming_strings": "on",
+    # Our statements are to run as their one plan says, whatever values they get. Left to choose,
+    # Postgres plans some of them anew each time, which takes longer than it takes to run them.
+    "plan_cache_mode": "force_generic_plan",
 }
 # A worker that is frozen while Postgres waits for the rest of its statement isn't idle to it; only
 # `transaction_timeout` ends that, which Postgres has from version 17 on. Row-level security holds
