@@ -19,8 +19,12 @@ import asyncio
 import warnings
 from contextlib import suppress
 
+import pydantic
 import structlog
 import uvloop
+
+# Most of the SDK's and MCP's models are never used here: each is built when it is.
+pydantic.BaseModel.model_config["defer_build"] = True
 
 from shared.connection import EVERYONE
 from shared.db import Database
@@ -41,7 +45,10 @@ from worker.turn import Turns
 # The Agents SDK, cancelled before its first step.
 warnings.filterwarnings("ignore", "coroutine 'run_single_turn' was never awaited", RuntimeWarning)
 
+# What is loaded stays, and so does most of what a running turn has: with a thousand of them a look
+# at everything takes a quarter of a second, in which nobody is answered. So it is a rare one.
 gc.freeze()
+gc.set_threshold(5_000, 10, 50)
 gc.enable()
 
 log = structlog.get_logger()
