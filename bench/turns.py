@@ -20,6 +20,10 @@ from bench.rounds import Round, joined, p50, p95, play
 from bench.stage import Stage, staged
 
 CROWD = 64
+DURABLE_PEER = 19 / 57
+"""Of the naive server's turns a second: what the fastest durable server that we know of does, on two
+cores with the same model. It isn't run here.
+"""
 Pair = tuple[Round, Round]
 """Ours and the naive server's."""
 
@@ -46,12 +50,14 @@ def compared(
 
 
 def figures_of(alone: Pair, crowd: Pair, paced: Pair) -> list[Figure]:
+    peer = crowd[1].rate * DURABLE_PEER
     return [
         compared("first token, 1 client, p50", alone, lambda r: p50(r.added), 1.0),
         compared("first token, 1 client, p95", alone, lambda r: p95(r.added), 1.5),
         compared("accept, 1 client, p50", alone, lambda r: p50(r.accepted), 0.8),
         compared("accept, 64 clients, p50", crowd, lambda r: p50(r.accepted), 0.1),
         Figure("turns a second, 64 clients", crowd[0].rate, "/s", crowd[1].rate, 2.5, True),
+        Figure("the same, a durable peer as known", crowd[0].rate, "/s", peer, 7, True),
         compared("CPU per turn, 1 client", alone, lambda r: r.cpu_per_turn),
         compared("CPU per turn, 64 clients", crowd, lambda r: r.cpu_per_turn, 0.6),
         compared("first token at a pace, 64, p50", paced, lambda r: p50(r.added), 0.1),
