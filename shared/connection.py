@@ -37,6 +37,8 @@ SERVER_SETTINGS = {
     # Our statements are to run as their one plan says, whatever values they get. Left to choose,
     # Postgres plans some of them anew each time, which takes longer than it takes to run them.
     "plan_cache_mode": "force_generic_plan",
+    # What is read is little, even where Postgres expects much.
+    "jit": "off",
 }
 # A worker that is frozen while Postgres waits for the rest of its statement isn't idle to it; only
 # `transaction_timeout` ends that, which Postgres has from version 17 on. Row-level security holds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, select
+from sqlalchemy import Integer, bindparam, select, true
 
 from shared.db import Transaction
 from shared.events import Message
@@ -15,16 +15,24 @@ from shared.store.messages import MESSAGE_COLUMNS, stored
 
 CONTEXT_MESSAGES = 50
 
-_CONTEXT = Statement(
+# Through the turns, the last ones first: a turn's messages are all in its conversation. OFFSET
+# forbids any other order, which Postgres would choose where it hasn't counted its rows yet: then
+# each turn of a database that was just restored would read all messages there are.
+_said = (
     select(*MESSAGE_COLUMNS)
-    .join(TurnRow, TurnRow.id == MessageRow.turn_id)
-    # Through the turns, the last ones first: a turn's messages are all in its conversation.
+    .where(MessageRow.turn_id == TurnRow.id, MessageRow.status != "withdrawn")
+    .offset(0)
+    .lateral("said")
+)
+_CONTEXT = Statement(
+    select(_said)
+    .select_from(TurnRow)
+    .join(_said, true())
     .where(
-        MessageRow.status != "withdrawn",
         TurnRow.conversation_id == bindparam("conversation_id"),
         TurnRow.seq <= bindparam("order"),
     )
-    .order_by(TurnRow.seq.desc(), MessageRow.seq.desc())
+    .order_by(TurnRow.seq.desc(), _said.c.seq.desc())
     .limit(bindparam("limit", type_=Integer))
 )
 
