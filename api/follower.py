@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from shared.events import Change, ConversationUpdated, Event, MessageDelta, TurnUpdated, moves_base
+from shared.events import Change, Event, MessageDelta, TurnUpdated, moves_base
 from shared.publisher import Delta, LiveText
 from shared.store.replay import Replay
 
@@ -64,8 +64,6 @@ class Follower:
             if isinstance(change, TurnUpdated):
                 # A turn that ended may have others behind it: the rows will tell.
                 self.active = True
-            if isinstance(change, ConversationUpdated):
-                raise BehindError
 
     def on_delta(self, told: Delta) -> Told | None:
         """The part of it that is new. Raises BehindError if text or changes are missing."""

@@ -21,7 +21,7 @@ from bench.stage import Stage, staged
 
 CROWD = 64
 DURABLE_PEER = 19 / 57
-"""Of the naive server's turns a second: what the fastest durable server that we know of does, on two
+"""Of the naive server's turns a second: what the fastest durable server we know of does, on two
 cores with the same model. It isn't run here.
 """
 Pair = tuple[Round, Round]
