@@ -15,6 +15,7 @@ from tests.page.chat import Chat
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
+LAYOUT = "**/assets/Markdown-*"
 GATED = "gated First and then the rest of it"
 
 
@@ -70,6 +71,22 @@ async def test_the_api_is_restarted_while_one_watches(
     await expect(chat.answers.last).to_contain_text("second")
     await expect(chat.said).to_have_count(2)
     await expect(chat.answers).to_have_count(2)
+
+
+async def test_an_answer_whose_layout_cannot_be_loaded_is_shown_as_plain_text(
+    service: Service, open_window: OpenWindow
+) -> None:
+    page = await (await open_window(service.url, service.person)).open()
+    await page.route(LAYOUT, lambda route: route.abort("connectionrefused"))
+    chat = Chat(page)
+    await chat.say("say some **bold** words")
+    await expect(page.get_by_text("Answers are shown as plain text")).to_be_visible()
+    await expect(chat.answers.last).to_contain_text("some **bold** words")
+    await chat.say("say more")
+    await expect(chat.answers).to_have_count(2)
+    await page.unroute(LAYOUT)
+    await page.reload()
+    await expect(chat.answers.first.locator("strong")).to_have_text("bold")
 
 
 async def test_redis_is_killed_while_one_watches(fragile: Fragile, open_window: OpenWindow) -> None:

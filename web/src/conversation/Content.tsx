@@ -1,4 +1,6 @@
-import { lazy, memo, Suspense } from "react";
+import { lazy, memo } from "react";
+import { Later } from "../shell/Boundary";
+import { toast } from "../toast";
 import { blocksOf } from "./blocks";
 
 const Markdown = lazy(() => import("./Markdown"));
@@ -14,13 +16,19 @@ interface Props {
 
 export const Content = memo(function Content({ text, growing = false }: Props) {
   const blocks = growing || text.length > LONG ? blocksOf(text) : [text];
+  const plain = <p className="plain">{text}</p>;
   return (
     <div className="content">
-      <Suspense fallback={<p className="plain">{text}</p>}>
+      <Later meanwhile={plain} otherwise={plain} onError={tellPlain}>
         {blocks.map((block, place) => (
           <Markdown key={place} text={block} />
         ))}
-      </Suspense>
+      </Later>
     </div>
   );
 });
+
+/** A browser that couldn't load a script doesn't ask for it again. */
+function tellPlain() {
+  toast("Answers are shown as plain text. Reload the page to see them laid out.");
+}
