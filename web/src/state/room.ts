@@ -131,6 +131,8 @@ export class Room {
       // A turn that an answer told of before anything else did stays.
       const { turns } = this.#rest.loaded ? empty() : this.#state;
       this.#state = applyPage({ ...empty(), conversation, turns }, page);
+      // What a tool did meanwhile stands in the page: no event tells of it.
+      tasksChanged();
       this.#know({ loaded: true, problem: null });
       if (this.#open > 0) this.#stream.start();
     } catch (error) {
