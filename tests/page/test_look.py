@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -116,6 +117,17 @@ async def test_a_screen_reader_hears_an_answer_once_and_whole(chat: Chat) -> Non
     await chat.page.reload()
     await expect(chat.answers.last).to_contain_text("hello there")
     await expect(heard).to_have_count(0)
+
+
+async def test_a_screen_reader_hears_an_answer_that_came_before_the_first_page(
+    chat: Chat, service: Service
+) -> None:
+    go_on = await chat.hold(re.compile(r"/messages\?"))
+    await chat.say("say hello there")
+    await service.listen(await chat.conversation())
+    go_on.set()
+    heard = chat.page.locator("[aria-live=polite]", has_text="Assistant: hello there")
+    await expect(heard).to_have_count(1)
 
 
 async def test_a_screen_reader_hears_that_an_answer_failed(chat: Chat) -> None:

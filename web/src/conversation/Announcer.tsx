@@ -2,9 +2,12 @@ import { useEffect, useRef, useState } from "react";
 import type { ConversationState } from "../state/types";
 import { newestSeq, newsSince } from "./news";
 
+type Props = { state: ConversationState; loaded: boolean; isNew: boolean };
+
 /** For screen readers: what happens, once and whole. Not its tokens, and not the history. */
-export function Announcer({ state, loaded }: { state: ConversationState; loaded: boolean }) {
-  const newest = useRef(-1);
+export function Announcer({ state, loaded, isNew }: Props) {
+  // What comes with the first page is history, but an answer may be as fast in what begins here.
+  const newest = useRef(isNew && !loaded ? 0 : -1);
   const [said, setSaid] = useState("");
   useEffect(() => {
     if (!loaded) return;

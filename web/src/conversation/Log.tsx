@@ -56,7 +56,7 @@ export function Log({ view }: { view: ConversationView }) {
           <DownIcon /> Latest
         </button>
       )}
-      <Announcer state={state} loaded={loaded} />
+      <Announcer state={state} loaded={loaded} isNew={view.isNew} />
     </div>
   );
 }

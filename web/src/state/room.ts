@@ -27,6 +27,8 @@ export interface Shown {
   pending: readonly Pending[];
   connection: Connection;
   loaded: boolean;
+  /** It was begun on this page: nothing in it was there before. */
+  isNew: boolean;
   problem: Problem | null;
   loadingOlder: boolean;
 }
@@ -35,12 +37,7 @@ export class Room {
   readonly id: string;
   readonly shown: Store<Shown>;
   #state = empty();
-  #rest: Omit<Shown, "state" | "pending"> = {
-    connection: "connecting",
-    loaded: false,
-    problem: null,
-    loadingOlder: false,
-  };
+  #rest: Omit<Shown, "state" | "pending">;
   readonly #outbox: Outbox;
   readonly #stream: Stream;
   #open = 0;
@@ -48,8 +45,10 @@ export class Room {
   #closed = false;
   #forget: (() => void) | null = null;
 
-  constructor(id: string) {
+  constructor(id: string, isNew = false) {
     this.id = id;
+    const connection = "connecting";
+    this.#rest = { connection, loaded: false, isNew, problem: null, loadingOlder: false };
     this.#outbox = new Outbox(
       keptFor(id),
       (pending) => this.#post(pending),

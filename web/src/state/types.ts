@@ -61,6 +61,8 @@ export interface ConversationView {
   connection: Connection;
   /** The first page has arrived. */
   loaded: boolean;
+  /** It was begun on this page: nothing in it was there before. */
+  isNew: boolean;
   /** The problem that keeps it from being shown, a 404 for one. */
   problem: Problem | null;
   loadingOlder: boolean;

@@ -12,8 +12,8 @@ const KEPT = 10;
 const rooms = new Map<string, Room>();
 
 /** Those opened last are kept, so that going back to one is instant; and all with work to do. */
-function roomOf(id: string): Room {
-  const room = rooms.get(id) ?? new Room(id);
+function roomOf(id: string, isNew = false): Room {
+  const room = rooms.get(id) ?? new Room(id, isNew);
   rooms.delete(id);
   rooms.set(id, room);
   for (const [oldest, { isIdle }] of rooms) {
@@ -69,7 +69,7 @@ export async function startConversation(content: string): Promise<string> {
   const params = { header: { "Idempotency-Key": nextKey } };
   const { id } = await call(() => client.POST("/api/chat/conversations", { params, body: {} }));
   nextKey = newKey();
-  roomOf(id).send(content);
+  roomOf(id, true).send(content);
   conversationsChanged();
   return id;
 }
