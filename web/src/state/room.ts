@@ -15,23 +15,12 @@ import { conversationsChanged, heardInList, listed, tasksChanged } from "./lists
 import { keptFor, notYetShown, Outbox } from "./outbox";
 import { meet, watch } from "./seen";
 import { Stream } from "./stream";
-import type { Connection, ConversationState, Event, OnBusy, Pending, Problem, Turn } from "./types";
+import type { ConversationState, Event, OnBusy, Pending, Shown, Turn } from "./types";
 
 const PAGE = 50;
 const UNSEEN_MS = 100;
 const RETRY_MS = 1000;
 const ENDED = new Set(["completed", "failed", "cancelled"]);
-
-export interface Shown {
-  state: ConversationState;
-  pending: readonly Pending[];
-  connection: Connection;
-  loaded: boolean;
-  /** It was begun on this page: nothing in it was there before. */
-  isNew: boolean;
-  problem: Problem | null;
-  loadingOlder: boolean;
-}
 
 export class Room {
   readonly id: string;

@@ -54,8 +54,8 @@ export interface Pending {
 
 export type Connection = "connecting" | "open" | "reconnecting" | "offline";
 
-/** What `useConversation(id)` gives to the view. */
-export interface ConversationView {
+/** What there is to see of an open conversation. */
+export interface Shown {
   state: ConversationState;
   pending: readonly Pending[];
   connection: Connection;
@@ -66,6 +66,10 @@ export interface ConversationView {
   /** The problem that keeps it from being shown, a 404 for one. */
   problem: Problem | null;
   loadingOlder: boolean;
+}
+
+/** What `useConversation(id)` gives to the view. */
+export interface ConversationView extends Shown {
   send(content: string, onBusy?: OnBusy): void;
   resend(key: string): void;
   discard(key: string): void;

@@ -5,8 +5,8 @@ import { session } from "../session";
 import { useStore } from "../store";
 import { conversationsChanged } from "./lists";
 import { conversationsWithPending, newKey } from "./outbox";
-import { Room, type Shown } from "./room";
-import type { ConversationView } from "./types";
+import { Room } from "./room";
+import type { ConversationView, Shown } from "./types";
 
 const KEPT = 10;
 const rooms = new Map<string, Room>();
