@@ -19,7 +19,7 @@ from shared.connection import EVERYONE
 from shared.feed import Feed
 from shared.ids import new_id
 from shared.publisher import MISSED, LiveText
-from shared.redis import REDIS_ERRORS, connect_redis
+from shared.redis import REDIS_ERRORS, connect_redis, end
 from shared.settings import Settings
 from shared.store.endings import end_early
 from tests.fixtures.following import view
@@ -45,9 +45,7 @@ async def listening(feed: Feed) -> AsyncGenerator[Feed]:
     task = asyncio.create_task(feed.listen())
     await until(lambda: feed.healthy)
     yield feed
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await end(task)
 
 
 async def test_what_redis_does_not_take_our_own_viewers_hear_of(

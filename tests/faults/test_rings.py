@@ -7,7 +7,7 @@ import os
 import pickle
 import signal
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from shared.connection import EVERYONE
 from shared.db import Database
 from shared.ids import new_id
 from shared.jobs import BELL, Jobs
-from shared.redis import QUEUE, Redis, connect_redis
+from shared.redis import QUEUE, Redis, connect_redis, end
 from shared.settings import Settings
 from shared.store.turns import active_turns
 from tests.fixtures.following import answered
@@ -68,9 +68,7 @@ async def worker_of(
         yield worker, heard
         assert not working.done(), "the worker ended"
     finally:
-        working.cancel()
-        with suppress(asyncio.CancelledError):
-            await working
+        await end(working)
 
 
 class Bomb:
