@@ -94,3 +94,20 @@ async def test_keys_lead_everywhere_and_a_sheet_tells_which(chat: Chat) -> None:
     await chat.page.keyboard.press("Control+Shift+O")
     await expect(chat.page.get_by_role("heading", name="What can I do for you?")).to_be_visible()
     await expect(chat.composer).to_be_focused()
+
+
+async def test_a_key_counts_as_soon_as_the_sheet_is_closed(chat: Chat) -> None:
+    await chat.ask("say hello", "hello")
+    await chat.log.click()
+    await chat.page.keyboard.press("?")
+    await expect(chat.page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    # The browser tells of the closing with a task of its own: the key comes before that.
+    await chat.page.evaluate(
+        """async () => {
+            document.querySelector("dialog").requestClose();
+            for (let turns = 0; turns < 10; turns++) await null;
+            const key = { key: "O", ctrlKey: true, shiftKey: true };
+            window.dispatchEvent(new KeyboardEvent("keydown", key));
+        }"""
+    )
+    await expect(chat.page.get_by_role("heading", name="What can I do for you?")).to_be_visible()

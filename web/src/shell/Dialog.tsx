@@ -1,5 +1,12 @@
 /** The browser's own dialog: it keeps the focus within, and Escape closes it. */
-import { type KeyboardEvent, type ReactNode, useEffect, useId, useRef } from "react";
+import {
+  type KeyboardEvent,
+  type ReactNode,
+  type SyntheticEvent,
+  useEffect,
+  useId,
+  useRef,
+} from "react";
 
 interface Props {
   title: string;
@@ -23,6 +30,11 @@ export function Dialog({ title, onClose, firm = false, className = "", children 
     event.stopPropagation();
     if (firm) event.preventDefault();
   };
+  // At once, and not with the browser's `close`, which comes later: what is pressed next counts.
+  const cancelled = (event: SyntheticEvent) => {
+    event.preventDefault();
+    if (!firm) onClose();
+  };
   const closed = () => {
     // A browser lets nobody be held for ever: whoever insists closes even a firm one.
     if (firm) dialog.current?.showModal();
@@ -33,7 +45,7 @@ export function Dialog({ title, onClose, firm = false, className = "", children 
       ref={dialog}
       className={`dialog ${className}`}
       aria-labelledby={heading}
-      onCancel={(event) => firm && event.preventDefault()}
+      onCancel={cancelled}
       onClose={closed}
       onKeyDown={onKeyDown}
     >
