@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -9,6 +10,11 @@ from uuid_utils.compat import uuid7
 
 def new_id() -> UUID:
     return uuid7()
+
+
+def first_id_of(moment: datetime) -> UUID:
+    """The smallest id that can have been made then (RFC 9562: 48 bits of milliseconds lead)."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80 | 0x7 << 76 | 0x2 << 62)
 
 
 def call_id(message_id: UUID) -> str:

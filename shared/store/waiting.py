@@ -34,6 +34,8 @@ _active = (
         Turn.status,
         Turn.position,
         Turn.created_at,
+        Turn.queued_at,
+        Turn.started_at,
         Turn.crashes,
         Turn.lease_owner,
         Turn.run_after,
@@ -74,10 +76,16 @@ _order = func.row_number().over(
     order_by=(_suspect, _turn.status == "queued", _turn.created_at),
 )
 _place = _order + case((_taken, 0), else_=func.coalesce(_running_of_owner, 0))
+_lease_until = select(Worker.lease_until).where(Worker.id == _turn.lease_owner).scalar_subquery()
+_since = case(
+    (_turn.status == "queued", _turn.queued_at),
+    else_=func.coalesce(_turn.run_after, _lease_until, _turn.started_at),
+)
 _found = (
     select(
         _turn.conversation_id,
         _turn.created_at,
+        _since.label("since"),
         _suspect.label("suspect"),
         _place.label("place"),
         _taken.label("takeover"),
@@ -86,9 +94,10 @@ _found = (
     .subquery()
 )
 _limit = bindparam("running_limit", type_=Integer)
+_may_run = or_(not_(_limit > 0), _found.c.takeover, _found.c.place <= _limit)
 TO_RUN = Statement(
     select(_found.c.conversation_id)
-    .where(or_(not_(_limit > 0), _found.c.takeover, _found.c.place <= _limit))
+    .where(_may_run)
     .order_by(_found.c.suspect, _found.c.place, _found.c.created_at)
     .limit(bindparam("limit", type_=Integer))
 )
@@ -105,3 +114,17 @@ async def conversations_to_run(
     """
     found = await tx.all(TO_RUN, {"limit": limit, "running_limit": running_limit})
     return [row.conversation_id for row in found]
+
+
+LONGEST = Statement(
+    select(func.extract("epoch", func.max(func.clock_timestamp() - _found.c.since))).where(_may_run)
+)
+
+
+async def longest_wait(tx: Transaction, *, running_limit: int = 0) -> float:
+    """Seconds for which a turn has waited that could run now, the longest of them; 0 where none has
+    waited for more than a second. What waits for another turn, for its owner or for a pause to be
+    over doesn't count.
+    """
+    found = await tx.scalar(LONGEST, {"running_limit": running_limit})
+    return max(0.0, float(found or 0))
