@@ -15,6 +15,7 @@ from shared.errors import QueueFull, TurnNotRetryable
 from shared.events import TERMINAL, Change, Conversation, MessageCreated, Turn, TurnUpdated
 from shared.jobs import Jobs
 from shared.log import request_id
+from shared.metrics import LIMITED
 from shared.publisher import LiveText, Publisher
 from shared.store import conversations, endings, idempotency, messages, turns
 from shared.store.claims import holder_of
@@ -155,6 +156,7 @@ async def retry_turn(
 def _refuse_beyond(limit: int, turn: Turn) -> None:
     """A turn knows its place in the queue. The error takes back what was written."""
     if limit and turn.position is not None and turn.position > limit:
+        LIMITED.labels("queued_turns").inc()
         raise QueueFull(f"No more than {limit} may wait.")
 
 

@@ -18,6 +18,7 @@ from api.errors import handle_error
 from api.keys import Keys
 from api.limits import Limited, Limits
 from api.lookout import Lookout
+from api.measuring import Measuring
 from api.openapi import VERSION, openapi_config
 from api.request import JsonRequest, refuse_unknown_parameters
 from api.routes import (
@@ -30,6 +31,7 @@ from api.routes import (
     legacy,
     mcp,
     messages,
+    metrics,
     search,
     sessions,
     tasks,
@@ -95,6 +97,7 @@ def create_app(settings: Settings, page: Path = PAGE) -> Litestar:
     app = Litestar(
         route_handlers=[
             health.router,
+            metrics.router,
             conversations.router,
             messages.router,
             events.router,
@@ -119,6 +122,7 @@ def create_app(settings: Settings, page: Path = PAGE) -> Litestar:
             redis=redis,
             feed=feed,
             limits=limits,
+            measuring=Measuring(settings, db=db, redis=redis, version=VERSION),
             jobs=Jobs(redis),
             jar=doors.cookies,
             web_files=WebFiles(page),

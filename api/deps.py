@@ -12,6 +12,7 @@ from litestar.params import PathParameter
 from api.auth import Principal
 from api.cookies import Cookies
 from api.idempotency import Once, provide_once
+from api.measuring import Measuring
 from api.request import JsonRequest
 from api.web_files import WebFiles
 from shared.db import Database
@@ -26,6 +27,7 @@ Live = NamedDependency[Feed]
 Configured = NamedDependency[Settings]
 Redis = NamedDependency[ArqRedis]
 Jar = NamedDependency[Cookies]
+Measured = NamedDependency[Measuring]
 Web = NamedDependency[WebFiles]
 Repeatable = NamedDependency[Once]
 ConversationId = Annotated[UUID, PathParameter(description="The conversation.")]

@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 from api.browsers import Browsers
 from api.errors import INTERNAL, PROBLEM_JSON
 from shared.log import told
+from shared.metrics import METHODS, REQUEST_SECONDS
 
 log = structlog.get_logger()
 
@@ -36,13 +37,12 @@ class Edge:
         request_id = request_id_of(scope)
         with bound_contextvars(request_id=request_id):
             answer = Answer(send, scope, request_id, self._browsers)
-            method = scope["method"]
+            method = answer.method
             if method == "HEAD":
                 # What GET would say, without its body; no handler has to think of it. A copy: the
                 # server looks at its own to see whether a body may follow.
                 scope = copy(scope)
                 scope["method"] = "GET"
-            began = time.perf_counter()
             try:
                 if self._browsers.asks_first(scope):
                     await answer.whole(NO_CONTENT, self._browsers.preflight())
@@ -56,7 +56,7 @@ class Edge:
                     method=method,
                     route=scope.get("path_template", "unknown"),
                     status=answer.status,
-                    duration_ms=round((time.perf_counter() - began) * 1000, 1),
+                    duration_ms=round((time.perf_counter() - answer.began) * 1000, 1),
                 )
                 # Bound where a turn was made or touched (`actions.py`).
                 unbind_contextvars("turn_id", "conversation_id")
@@ -70,13 +70,18 @@ class Answer:
         self._scope = scope
         self._request_id = request_id
         self._browsers = browsers
-        self._bodiless = scope["method"] == "HEAD"
+        self.method: str = scope["method"]
+        self.began = time.perf_counter()
+        self._bodiless = self.method == "HEAD"
         self._ended = False
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            method = self.method if self.method in METHODS else "other"
+            took = time.perf_counter() - self.began
+            REQUEST_SECONDS.labels(method, self.status).observe(took)
             given = [(name.lower(), value) for name, value in message["headers"]]
             headers = self._browsers.headers(self._scope, given)
             message["headers"] = [*headers, (b"x-request-id", self._request_id.encode())]

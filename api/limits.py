@@ -20,6 +20,7 @@ from api.counting import STREAM_SECONDS, WINDOW_SECONDS, Count, Counting, Stream
 from api.errors import PROBLEM_JSON, problem_of
 from shared.errors import TooManyRequests, TooManyStreams
 from shared.ids import new_id
+from shared.metrics import LIMITED
 from shared.redis import Redis
 from shared.settings import Settings
 
@@ -28,7 +29,7 @@ IS_MESSAGE = "is_message"
 OPENS_STREAM = "opens_stream"
 RENEW_SECONDS = STREAM_SECONDS // 3
 VISIT = "parley.visit"
-HEALTH = frozenset({"/health", "/health/ready"})
+HEALTH = frozenset({"/health", "/health/ready", "/metrics"})
 """Whoever looks after us is not refused for what comes through the same proxy."""
 
 
@@ -89,6 +90,7 @@ class Limits:
         if verdict.full is not None:
             raise refusal(verdict.full)
         if verdict.too_many_streams:
+            LIMITED.labels("streams").inc()
             raise TooManyStreams(f"There may be {self._settings.parley_limit_streams} at once.")
 
     def knows_better(self, visit: Visit) -> TooManyRequests | None:
@@ -181,6 +183,7 @@ def _asks_for_health(scope: HTTPScope) -> bool:
 
 def refusal(full: Count) -> TooManyRequests:
     window = full.window
+    LIMITED.labels(window.name).inc()
     detail = f"There may be {window.most} in {WINDOW_SECONDS} seconds ({window.name})."
     return TooManyRequests(detail, retry_after=max(1, full.seconds_left))
 

@@ -246,3 +246,8 @@ EVENTS = (
     + _event("8", MessageCreated(8, ASSISTANT_MESSAGE))
     + _event("9", TurnUpdated(9, TURN))
 )
+METRICS = """\
+# HELP parley_workers Workers whose lease holds.
+# TYPE parley_workers gauge
+parley_workers 2.0
+"""

@@ -27,6 +27,7 @@ from shared.db import Database
 from shared.errors import NotFound, Unavailable
 from shared.events import ClosingReason, Event, StreamClosing
 from shared.feed import NOTHING_SEEN, Feed, Subscription
+from shared.metrics import REPLAYS, STREAMS
 from shared.publisher import MISSED, Changes, Delta, Missed, Told
 from shared.redis import REDIS_ERRORS
 from shared.store.replay import Replay, replay
@@ -159,6 +160,7 @@ class EventStream:
                 for one in self._take(item):
                     said.append(one)
             except BehindError:
+                REPLAYS.labels("missed" if isinstance(item, Missed) else "gap").inc()
                 if said:
                     yield said
                     said = []
@@ -213,6 +215,8 @@ async def event_stream(
     )
     async with feed.subscribe(conversation_id) as viewer:
         viewer.access = access
+        REPLAYS.labels("opened").inc()
+        STREAMS.inc()
         try:
             async for page in stream.catch_up():
                 yield page
@@ -229,6 +233,8 @@ async def event_stream(
                     yield said
         except NotFound:
             reason = "deleted"
+        finally:
+            STREAMS.dec()
     yield [(None, StreamClosing("shutdown" if shutdown.is_set() else reason))]
 
 

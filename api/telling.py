@@ -11,8 +11,9 @@ from uuid import UUID
 
 import structlog
 
-from shared.events import Change
+from shared.events import Change, TurnUpdated
 from shared.jobs import Jobs
+from shared.metrics import ENDED
 from shared.publisher import Publisher
 from shared.redis import REDIS_ERRORS
 
@@ -33,6 +34,9 @@ async def tell(
     owner: str = "",
 ) -> None:
     """Begins to publish, to ring, and to nudge the worker that holds a turn."""
+    for change in changes:
+        if isinstance(change, TurnUpdated) and change.turn.status == "cancelled":
+            ENDED.labels("cancelled").inc()
     work = _tell(feed, conversation_id, changes, jobs, holder=holder, owner=owner)
     task = asyncio.create_task(work)
     _telling.add(task)

@@ -81,16 +81,30 @@ class Plan:
             return {}
         return {"PARLEY_JWT_SECRET": self.data.ensure_secret()}
 
-    def child(self, name: str, module: str, *arguments: str, stop_seconds: float = 10) -> Child:
+    def child(
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        stop_seconds: float = 10,
+        environment: Mapping[str, str] | None = None,
+    ) -> Child:
+        """`environment` is what it has besides the plan's."""
         argv = (sys.executable, "-P", "-m", module, *arguments)
-        return Child(Program(name, argv, self.environment, stop_seconds=stop_seconds), self.data)
+        given = {**self.environment, **(environment or {})}
+        return Child(Program(name, argv, given, stop_seconds=stop_seconds), self.data)
 
     def api(self) -> Child:
         return self.child("api", "api.main")
 
     def worker(self, number: int) -> Child:
+        """Each answers /metrics at a port of its own, if any does."""
         stop_seconds = drain_seconds(self.environment) + 5
-        return self.child(f"worker-{number}", "worker.main", stop_seconds=stop_seconds)
+        port = int(self.environment.get("PARLEY_METRICS_PORT") or 0)
+        own = {"PARLEY_METRICS_PORT": str(port + number - 1)} if port else {}
+        return self.child(
+            f"worker-{number}", "worker.main", stop_seconds=stop_seconds, environment=own
+        )
 
     def migrate(self) -> Child:
         return self.child("migrate", "migrations.run")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import structlog
-from sqlalchemy import Executable, text
+from sqlalchemy import Executable, QueuePool, text
 from sqlalchemy.engine import CursorResult, Row
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -27,6 +28,7 @@ from shared.connection import (
     create_engine,
 )
 from shared.errors import Unavailable
+from shared.metrics import DATABASE_ERRORS, POOL, POOL_SIZE, POOL_WAIT_SECONDS
 from shared.settings import Settings
 from shared.statement import Record, Statement
 
@@ -108,6 +110,10 @@ class Database:
         self._viewers = asyncio.Semaphore(max(1, int(connections * SHARE_OF_VIEWERS)))
         self._searches = asyncio.Semaphore(SEARCHES)
         self._own_search: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        pool = cast("QueuePool", self.engine.pool)
+        POOL.labels("in_use").set_function(pool.checkedout)
+        POOL.labels("idle").set_function(pool.checkedin)
+        POOL_SIZE.set(connections)
 
     @asynccontextmanager
     async def transaction(self, owner: Whose) -> AsyncGenerator[Transaction]:
@@ -158,8 +164,10 @@ class Database:
 @asynccontextmanager
 async def _place(places: asyncio.Semaphore) -> AsyncGenerator[None]:
     """Connections go to those who asked first: the pool serves newcomers before them."""
+    began = time.perf_counter()
     async with asyncio.timeout(WAIT_SECONDS):
         await places.acquire()
+    POOL_WAIT_SECONDS.observe(time.perf_counter() - began)
     try:
         yield
     finally:
@@ -169,6 +177,16 @@ async def _place(places: asyncio.Semaphore) -> AsyncGenerator[None]:
 @asynccontextmanager
 async def available() -> AsyncGenerator[None]:
     """Turns the many ways in which Postgres can be away into one error."""
+    try:
+        async with _translated():
+            yield
+    except Unavailable:
+        DATABASE_ERRORS.inc()
+        raise
+
+
+@asynccontextmanager
+async def _translated() -> AsyncGenerator[None]:
     try:
         yield
     # SQLAlchemy passes on the driver's own while it makes a new connection ready for use.

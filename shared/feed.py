@@ -17,6 +17,7 @@ from redis.asyncio.client import Pipeline, PubSub
 
 from shared.access import Access
 from shared.events import Change
+from shared.metrics import FEED_UP, REDIS_RECONNECTS
 from shared.publisher import (
     MISSED,
     Changes,
@@ -173,8 +174,10 @@ class Feed(Publisher):
                 await self._listen_once()
             except Exception as error:
                 log.warning("feed_lost", error=type(error).__name__)
+                REDIS_RECONNECTS.inc()
             finally:
                 self.healthy = False
+                FEED_UP.set(0)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen_once(self) -> None:
@@ -218,6 +221,7 @@ class Feed(Publisher):
         """A channel confirmed before was lost in between (redis-py reconnects by itself too)."""
         if name == HEARTBEAT_CHANNEL:
             self.healthy = True
+            FEED_UP.set(1)
             return
         confirmed = self._confirmed.setdefault(name, asyncio.Event())
         if confirmed.is_set():

@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from shared.metrics import REDIS_ERRORS as REDIS_FAILURES
 from shared.settings import Settings
 
 QUEUE = "parley:queue"
@@ -69,6 +70,7 @@ class Redis(ArqRedis):
                 yield
         except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError):
             self._away_until = time.monotonic() + AWAY_SECONDS
+            REDIS_FAILURES.inc()
             raise
         self._away_until = 0.0
 

@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     parley_sweep_seconds: Seconds = 1
     parley_drain_seconds: Annotated[float, Field(ge=0)] = 5
     parley_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
+    parley_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    parley_metrics_host: str = "127.0.0.1"
     parley_log_format: Annotated[str, Field(pattern="^(json|console)$")] = "json"
 
     @property

@@ -14,6 +14,7 @@ from shared.errors import CancelRequested, LeaseLost, ParleyError, RequestError
 from shared.events import Message
 from shared.feed import Feed
 from shared.log import told
+from shared.metrics import LIMITED
 from shared.settings import Settings
 from shared.store.approvals import approved_calls
 from shared.store.claims import Claim
@@ -151,6 +152,7 @@ class Attempt:
         if messages is None or budget:
             async with self._db.snapshot(self._claimed.owner) as tx:
                 if budget and await tokens_today(tx, self._claimed.owner) >= budget:
+                    LIMITED.labels("tokens").inc()
                     raise TokenBudgetExhausted
                 if await is_cancelled(tx, turn):
                     raise CancelRequested

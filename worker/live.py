@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from shared.events import Turn
+from shared.metrics import DELTAS
 from shared.publisher import LiveText, Publisher
 from shared.redis import REDIS_ERRORS
 
@@ -79,6 +80,7 @@ class LiveMessage:
         )
         await self._publisher.delta(self._turn.conversation_id, live, self._told)
         self._told = len(live.text)
+        DELTAS.inc()
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

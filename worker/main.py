@@ -41,6 +41,7 @@ from worker.sweep import Sweep, heartbeat
 from worker.tools.mcp import Servers
 from worker.tools.servers import load_servers
 from worker.turn import Turns
+from worker.watched import watched
 
 # The Agents SDK, cancelled before its first step.
 warnings.filterwarnings("ignore", "coroutine 'run_single_turn' was never awaited", RuntimeWarning)
@@ -78,6 +79,7 @@ async def serve(settings: Settings) -> None:
     turns = Turns(settings, db=db, feed=feed, jobs=Jobs(redis), model=model, servers=servers)
     queue = ring_worker(settings, redis, turns.run_all)
     sweep = Sweep(db, feed, settings, turns)
+    unwatch = watched(settings, lambda: turns.beat_at)
     stop = stop_signal()
     hearing = asyncio.create_task(feed.listen())
     beating = asyncio.create_task(heartbeat(db, feed, settings, turns))
@@ -103,6 +105,7 @@ async def serve(settings: Settings) -> None:
         await redis.aclose(close_connection_pool=True)
     await model.model.close()
     await db.close()
+    await asyncio.to_thread(unwatch)
     log.info("worker_stopped")
     for task in ended - {stopping}:
         task.result()

@@ -25,6 +25,7 @@ from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 
 from shared.jobs import BELL, HEARD, MOST_PLACES, RING
+from shared.metrics import REDIS_RECONNECTS
 from shared.redis import QUEUE, REDIS_ERRORS, Redis, deserialize_job, serialize_job
 from shared.settings import Settings
 
@@ -90,6 +91,7 @@ class RingWorker(Worker):
                 await self._next_ring()
             except Exception as error:
                 log.warning("queue_lost", error=type(error).__name__)
+                REDIS_RECONNECTS.inc()
                 await asyncio.sleep(AWAY_SECONDS)
 
     async def _poll_iteration(self) -> None:

@@ -27,22 +27,25 @@ LONGEST_RETRY_AFTER_SECONDS = 60.0
 class Pause(ParleyError):
     """The attempt is over, the turn is not: another one may begin after `seconds`."""
 
-    def __init__(self, seconds: float, *, model_errors: int = 0) -> None:
+    def __init__(self, seconds: float, cause: str, *, model_errors: int = 0) -> None:
         super().__init__()
         self.seconds = seconds
+        self.cause = cause
+        """The code of the model's failure, `unavailable` or `drain`."""
         self.model_errors = model_errors
 
 
 def pause_for(error: BaseException, *, errors_before: int, settings: Settings) -> Pause | None:
     """None if trying again is of no use, was tried often enough, or would take too long."""
-    if failure_of(error).code not in PASSING or errors_before >= settings.parley_model_retries:
+    code = failure_of(error).code
+    if code not in PASSING or errors_before >= settings.parley_model_retries:
         return None
     backoff = settings.parley_model_backoff_seconds * 2**errors_before
     seconds = min(backoff, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.5)  # noqa: S311
     asked = retry_after(error)
     if asked > LONGEST_RETRY_AFTER_SECONDS:
         return None
-    return Pause(max(seconds, asked), model_errors=1)
+    return Pause(max(seconds, asked), code, model_errors=1)
 
 
 def retry_after(error: BaseException) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ import structlog
 from shared.connection import EVERYONE
 from shared.db import Database, Transaction
 from shared.feed import Feed
+from shared.metrics import HEARTBEATS_FAILED, SWEPT
 from shared.redis import end
 from shared.settings import Settings
 from shared.store.browser_sessions import forget_ended_sessions
@@ -61,7 +63,9 @@ async def heartbeat(db: Database, feed: Feed, settings: Settings, turns: Turns) 
                 await renew(db, settings, turns)
             except Exception as error:
                 log.warning("heartbeat_failed", error=type(error).__name__)
+                HEARTBEATS_FAILED.inc()
                 pause = AWAY_SECONDS
+            turns.beat_at = time.monotonic()
             await nudges.wait(pause)
 
 
@@ -102,6 +106,7 @@ class Sweep:
             )
         for conversation_id in found:
             log.info("turn_swept", conversation_id=str(conversation_id))
+            SWEPT.inc()
             task = asyncio.create_task(self._turns.run_all(conversation_id))
             self._tasks.add(task)
             task.add_done_callback(self._done)

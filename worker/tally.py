@@ -16,6 +16,15 @@ import structlog
 
 from shared.events import Turn
 from shared.log import told
+from shared.metrics import (
+    ENDED,
+    FAILED,
+    MODEL_FIRST_TOKEN_SECONDS,
+    MODEL_SECONDS,
+    MODEL_TOKENS,
+    PHASE_SECONDS,
+    TOOL_SECONDS,
+)
 from shared.store.claims import Claim
 from worker.failures import failure_of
 
@@ -33,23 +42,29 @@ class ModelCall:
         self._first_token: float | None = None
         self._took: float | None = None
         self._finish = "unknown"
+        self._outcome = "answered"
         self._usage: dict[str, int] = {}
 
     def first_token(self) -> None:
         if self._first_token is None:
             self._first_token = time.perf_counter() - self._began
+            MODEL_FIRST_TOKEN_SECONDS.observe(self._first_token)
 
     def answered(self, finish: str, usage: dict[str, int]) -> None:
         self._took = time.perf_counter() - self._began
         self._finish, self._usage = finish, usage
+        for direction in ("input", "output"):
+            MODEL_TOKENS.labels(direction).inc(usage.get(f"{direction}_tokens", 0))
 
     def broke(self, error: BaseException) -> None:
         """The model's failure, or that nobody wanted the rest any more."""
         stopped = isinstance(error, asyncio.CancelledError)
-        self._finish = "stopped" if stopped else failure_of(error).code
+        self._finish = self._outcome = "stopped" if stopped else failure_of(error).code
 
     def end(self) -> int:
-        took = _ms(time.perf_counter() - self._began if self._took is None else self._took)
+        seconds = time.perf_counter() - self._began if self._took is None else self._took
+        MODEL_SECONDS.labels(self._outcome).observe(seconds)
+        took = _ms(seconds)
         log.info(
             "model_call",
             duration_ms=took,
@@ -81,14 +96,18 @@ class Tally:
             self._model_ms.append(call.end())
 
     @contextmanager
-    def tool_call(self, name: str) -> Generator[None]:
-        """One at a time: a turn's tools run one after the other."""
+    def tool_call(self, name: str, group: str) -> Generator[None]:
+        """One at a time: a turn's tools run one after the other. `group` is what it is measured
+        as.
+        """
         began, self._code, status = time.perf_counter(), None, "interrupted"
         try:
             yield
             status = "failed" if self._code else "completed"
         finally:
-            took = _ms(time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            TOOL_SECONDS.labels(group, status).observe(seconds)
+            took = _ms(seconds)
             facts = {"tool": name, "duration_ms": took, "status": status}
             self._tools.append(facts | ({"code": self._code} if self._code else {}))
             log.info("tool_call", **self._tools[-1])
@@ -113,6 +132,7 @@ def turn_ended(
     """The one line about a turn as a whole. Times are the database's, from when it was queued;
     what the tally has is this attempt's.
     """
+    _measure(turn, claimed)
     usage = turn.usage or {}
     say = log.warning if turn.status == "failed" else log.info
     say(
@@ -129,6 +149,21 @@ def turn_ended(
         **(tally or Tally()).facts,
         **(told(cause) if cause is not None else {}),
     )
+
+
+def _measure(turn: Turn, claimed: Claim) -> None:
+    ENDED.labels(turn.status).inc()
+    if turn.error is not None:
+        FAILED.labels(turn.error.code).inc()
+    phases = {
+        "queue": (claimed.queued_at, turn.started_at),
+        "first_token": (turn.started_at, turn.first_token_at),
+        "answer": (turn.first_token_at, turn.finished_at),
+        "total": (claimed.queued_at, turn.finished_at),
+    }
+    for phase, (earlier, later) in phases.items():
+        if earlier is not None and later is not None:
+            PHASE_SECONDS.labels(phase).observe(max(0.0, (later - earlier).total_seconds()))
 
 
 def _between(earlier: datetime | None, later: datetime | None) -> int | None:

@@ -19,20 +19,18 @@ from shared.events import Message
 from shared.feed import Feed
 from shared.ids import new_id
 from shared.jobs import Jobs
+from shared.metrics import CLAIMED, LIMITED, LOST, PLACES, RETRIES, RUNNING
 from shared.settings import Settings
 from shared.store.claims import Claim, claim, give_back
 from shared.store.context import load_conversation_context
-from shared.store.endings import cancel
-from shared.store.sequence import lock_conversation
-from shared.store.turns import find_turn
 from shared.tasks import TASK_TOOLS
 from worker.agent import ChosenModel
 from worker.attempt import Attempt
 from worker.gate import Gate
-from worker.recorder import Recorder, ended_in
+from worker.orphans import end_cancelled
+from worker.recorder import Recorder
 from worker.retries import Pause
 from worker.steps import Step, reached
-from worker.tally import turn_ended
 from worker.titles import Titles
 from worker.tools.mcp import Servers
 from worker.tools.tool import AnyTool
@@ -95,6 +93,10 @@ class Turns:
         self._lost: set[Held] = set()
         self._cancelled: set[Held] = set()
         self._orphans: dict[Held, float] = {}
+        RUNNING.set_function(lambda: len(self._running))
+        PLACES.set(settings.parley_max_turns)
+        self.beat_at = time.monotonic()
+        """When this worker last came to renew its lease, in vain or not."""
         self.draining = False
         """No turn is claimed any more."""
 
@@ -157,6 +159,7 @@ class Turns:
         try:
             claimed, context = await self._claim(conversation_id)
         except OwnerAtLimit as busy:
+            LIMITED.labels("running_turns").inc()
             await self._jobs.park(conversation_id, busy.owner)
             return None
         if claimed is None:
@@ -168,9 +171,10 @@ class Turns:
             attempt=claimed.turn.attempt,
         ):
             if claimed.cancelled:
-                await self._end_cancelled(claimed)
+                await end_cancelled(claimed, db=self._db, feed=self._feed)
                 return Ran(claimed.owner)
             log.info("turn_claimed")
+            CLAIMED.labels(claimed.cause).inc()
             return await self._run(claimed, context)
 
     async def _claim(self, conversation_id: UUID) -> tuple[Claim | None, list[Message]]:
@@ -237,21 +241,25 @@ class Turns:
         try:
             yield
         except LeaseLost:
-            log.info("turn_lost")
+            self._was_lost()
         except asyncio.CancelledError:
             if held not in self._lost:
-                await asyncio.shield(self._give_back(claimed, Pause(0)))
+                await asyncio.shield(self._give_back(claimed, Pause(0, "drain")))
                 raise
-            log.info("turn_lost")
+            self._was_lost()
             task.uncancel()
         except RequestError as error:
             log.warning("turn_interrupted", error=error.code)
-            raise Pause(AWAY_SECONDS) from None
+            raise Pause(AWAY_SECONDS, "unavailable") from None
         finally:
             del self._running[held]
             self._suspect = None if self._suspect == held else self._suspect
             self._lost.discard(held)
             self._cancelled.discard(held)
+
+    def _was_lost(self) -> None:
+        log.info("turn_lost")
+        LOST.inc()
 
     async def _give_back(
         self,
@@ -277,18 +285,4 @@ class Turns:
             if not pause.seconds:
                 await self._jobs.ring(claimed.turn.conversation_id, claimed.owner)
             log.info("turn_given_back", pause=round(pause.seconds, 3))
-
-    async def _end_cancelled(self, claimed: Claim) -> None:
-        """A turn whose holder died before it could end it: its last text is in the feed."""
-        conversation_id = claimed.turn.conversation_id
-        live = await self._feed.live_text(conversation_id)
-        async with self._db.transaction(claimed.owner) as tx:
-            if not await lock_conversation(tx, conversation_id):
-                return
-            turn = await find_turn(tx, claimed.turn.id, owner=claimed.owner)
-            if turn is None or turn.status != "running":
-                return
-            changes, _ = await cancel(tx, turn, live=live)
-            tx.after_commit(partial(self._feed.changes, conversation_id, changes))
-        if (ended := ended_in(changes, turn)) is not None:
-            turn_ended(ended, claimed)
+            RETRIES.labels(pause.cause).inc()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -50,6 +50,8 @@ class Claim(msgspec.Struct, frozen=True):
     crashes: int = 0
     model_errors: int = 0
     worked_seconds: float = 0.0
+    cause: Literal["new", "resumed", "takeover"] = "new"
+    """It waited in the queue, was given back or approved, or had a holder who is gone."""
     cancelled: bool = False
     """Somebody cancelled it and its holder is gone: not claimed, it only has to be ended."""
     changes: list[Change] = []
@@ -110,6 +112,9 @@ _HEAD = Statement(
         Row_.cancel_requested_at,
         Row_.queued_at,
         Row_.request_id,
+        case((Row_.status == "queued", "new"), (taken(), "takeover"), else_="resumed").label(
+            "cause"
+        ),
         case(
             (_limited & (_running >= _limit), true()),
             (_limited, _owners_lock.is_(None)),
@@ -185,6 +190,7 @@ async def claim(
         crashes=found.crashes,
         model_errors=found.model_errors,
         worked_seconds=found.worked_seconds,
+        cause=found.cause,
         cancelled=found.cancel_requested_at is not None,
     )
     if claimed.cancelled:

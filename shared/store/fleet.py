@@ -44,7 +44,7 @@ class Recent(msgspec.Struct, frozen=True):
 
 
 _COUNTS = Statement(
-    select(Turn.status, func.count().label("count"))
+    select(Turn.status, func.count().label("turns"))
     .where(among(Turn.status, ACTIVE))
     .group_by(Turn.status)
 )
@@ -66,7 +66,7 @@ _WORKERS = Statement(
 _RECENT = Statement(
     select(
         Turn.status,
-        func.count().label("count"),
+        func.count().label("turns"),
         func.count().filter(Turn.attempt > 1).label("interrupted"),
     )
     .where(Turn.id >= bindparam("first"))
@@ -78,7 +78,7 @@ async def fleet(tx: Transaction, *, running_limit: int = 0) -> Fleet:
     """`running_limit` is what one owner may have running: whoever waits for that isn't waiting for
     us.
     """
-    counts = {row.status: row.count for row in await tx.all(_COUNTS)}
+    counts = {row.status: row.turns for row in await tx.all(_COUNTS)}
     return Fleet(
         queued=counts.get("queued", 0),
         running=counts.get("running", 0),
@@ -98,6 +98,6 @@ async def recent_turns(tx: Transaction, *, within: timedelta) -> Recent:
     """By the time in their ids, which the API's clock put there: that needs no further index."""
     rows = await tx.all(_RECENT, {"first": first_id_of(datetime.now(UTC) - within)})
     return Recent(
-        by_status={row.status: row.count for row in rows},
+        by_status={row.status: row.turns for row in rows},
         interrupted=sum(row.interrupted for row in rows),
     )

@@ -21,7 +21,15 @@ from tests.fixtures.settings import SECRET
 pytestmark = pytest.mark.anyio
 
 PAGE = {"/", "/c/{conversation_id}", "/assets/{name}", "/favicon.svg"}
-OPEN = {"/health", "/health/ready", "/schema", "/schema/openapi.json", "/schema/{path}", *PAGE}
+OPEN = {
+    "/health",
+    "/health/ready",
+    "/metrics",
+    "/schema",
+    "/schema/openapi.json",
+    "/schema/{path}",
+    *PAGE,
+}
 SOME_ID = "019caf3e-2f40-7a51-8c1d-0b6f5e2d9a10"
 
 
@@ -46,7 +54,7 @@ async def expect_refused(client: AsyncClient, authorization: str | None) -> None
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_every_route_but_health_and_schema_wants_a_token(
+async def test_every_route_but_health_metrics_and_schema_wants_a_token(
     client: AsyncClient, app: Litestar
 ) -> None:
     client.headers.pop("authorization")

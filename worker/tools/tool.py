@@ -131,7 +131,7 @@ class Toolbox:
         # A name that isn't ours is the model's own text.
         shown = name if name in self else UNKNOWN
         try:
-            with self._tally.tool_call(shown):
+            with self._tally.tool_call(shown, self._group(shown)):
                 return await self._call(call_id, name, arguments)
         except (LeaseLost, CancelRequested, RequestError) as error:
             self.broken = self.broken or error
@@ -168,6 +168,10 @@ class Toolbox:
             self._tally.tool_failed(str(error))
             await self._recorder.call_failed(call_id, error.result)
             return error.result
+
+    def _group(self, name: str) -> str:
+        """What it is measured as: what servers elsewhere have may be any number of tools."""
+        return next((f"{begin}*" for begin in self._elsewhere if name.startswith(begin)), name)
 
     def _unknown(self, name: str) -> ToolError:
         if name.startswith(self._elsewhere):
