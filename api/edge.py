@@ -14,6 +14,7 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from api.browsers import Browsers
 from api.errors import INTERNAL, PROBLEM_JSON
+from api.traces import answered, request_span, until_streamed
 from shared.log import told
 from shared.metrics import METHODS, REQUEST_SECONDS
 
@@ -35,7 +36,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = request_id_of(scope)
-        with bound_contextvars(request_id=request_id):
+        with bound_contextvars(request_id=request_id), request_span(scope) as span:
             answer = Answer(send, scope, request_id, self._browsers)
             method = answer.method
             if method == "HEAD":
@@ -47,7 +48,7 @@ class Edge:
                 if self._browsers.asks_first(scope):
                     await answer.whole(NO_CONTENT, self._browsers.preflight())
                 else:
-                    await self._app(scope, receive, answer.send)
+                    await self._app(scope, receive, until_streamed(answer.send, span, scope))
             except Exception as error:
                 await answer.fail(error)
             finally:
@@ -58,6 +59,7 @@ class Edge:
                     status=answer.status,
                     duration_ms=round((time.perf_counter() - answer.began) * 1000, 1),
                 )
+                answered(span, scope, answer.status)
                 # Bound where a turn was made or touched (`actions.py`).
                 unbind_contextvars("turn_id", "conversation_id")
 

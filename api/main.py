@@ -15,6 +15,7 @@ from api.patience import ASKING_SECONDS, patient
 from shared.errors import SettingsError
 from shared.log import configure_logging
 from shared.settings import Settings, load_settings
+from shared.tracing import begin_tracing, end_tracing
 
 log = structlog.get_logger()
 
@@ -25,6 +26,7 @@ def main() -> int:
     try:
         settings = load_settings()
         app = create_app(settings)
+        begin_tracing(settings, process="api")
     except SettingsError as error:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
@@ -41,6 +43,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _nothing)
     server.run()
+    end_tracing()
     return 0 if server.started else 3
 
 

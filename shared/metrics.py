@@ -61,7 +61,8 @@ STORE_UP = _of_service(
 # Turns, where a worker runs them.
 CLAIMED = _counter(
     "parley_turns_claimed",
-    "Attempts begun: of a new turn, of one given back, or of one whose worker is gone (takeover).",
+    "Attempts begun: of a new turn, of one retried by its user, of one given back or approved "
+    "(resumed), or of one whose worker is gone (takeover).",
     "cause",
 )
 RETRIES = _counter(
@@ -151,7 +152,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 PHASES = ("queue", "first_token", "answer", "total")
 for _status in ("completed", "failed", "cancelled"):
     ENDED.labels(_status)
-for _cause in ("new", "resumed", "takeover"):
+for _cause in ("new", "retried", "resumed", "takeover"):
     CLAIMED.labels(_cause)
 for _phase in PHASES:
     PHASE_SECONDS.labels(_phase)

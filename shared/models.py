@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The newest migration; a process is ready only on a database that has it."""
 
 SERVICE_ROLE = "parley_service"
@@ -111,6 +111,8 @@ class Turn(Base):
     """How long earlier attempts worked, as far as they could tell."""
     request_id: Mapped[str | None]
     """Of the request that queued it, so that the worker's log lines can be found by it."""
+    traceparent: Mapped[str | None]
+    """Of the request that queued it first: all its attempts are in that trace."""
     queued_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     """When it began to wait: at first, or when it was retried."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     parley_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     parley_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     parley_metrics_host: str = "127.0.0.1"
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_traces_endpoint: str = ""
     parley_log_format: Annotated[str, Field(pattern="^(json|console)$")] = "json"
 
     @property

@@ -31,6 +31,7 @@ pytest_plugins = [
     "tests.fixtures.office",
     "tests.fixtures.terminal",
     "tests.fixtures.browser",
+    "tests.fixtures.collector",
 ]
 
 ROOT = Path(__file__).parent.parent

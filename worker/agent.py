@@ -42,7 +42,10 @@ of tasks, to-dos or reminders; to change a task you don't know the id of, list t
 Say what you did after a tool has run, and never claim what a tool did not confirm."""
 
 RUN_CONFIG = RunConfig(
+    # `worker/sdk_spans.py` turns it on, to be told itself: of no prompt and no argument even then.
     tracing_disabled=True,
+    tracing={"include_task_and_turn_spans": False},
+    trace_include_sensitive_data=False,
     tool_not_found_behavior="return_error_to_model",
     # One after the other, in the order the model asked: "a task for A, then one for B" is made so.
     # Their transactions would wait for the conversation's lock anyway.

@@ -28,7 +28,7 @@ from worker.history import calls_of, input_items
 from worker.recorder import Recorder
 from worker.recording import RecordedModel
 from worker.retries import pause_for
-from worker.tally import Tally, turn_ended
+from worker.tally import Tally, turn_awaits_approval, turn_ended
 from worker.tools.mcp import Servers
 from worker.tools.tool import AnyTool, Toolbox, written
 
@@ -68,7 +68,7 @@ class Attempt:
             owner=claimed.owner,
             metadata={"demo": True} if model.demo else None,
         )
-        self._tally = Tally()
+        self._tally = Tally(model.model.name)
         self._toolbox = Toolbox(
             tools,
             owner=claimed.owner,
@@ -171,7 +171,7 @@ class Attempt:
         if isinstance(cause, LeaseLost | RequestError):
             raise cause from None
         if isinstance(cause, AwaitsApproval):
-            log.info("turn_awaits_approval")
+            turn_awaits_approval()
             return
         if isinstance(cause, CancelRequested):
             await self.cancel()

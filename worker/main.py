@@ -35,8 +35,10 @@ from shared.log import configure_logging, on_stray_error
 from shared.redis import REDIS_ERRORS, connect_redis, end
 from shared.settings import Settings, load_settings
 from shared.store.workers import leave
+from shared.tracing import begin_tracing, end_tracing
 from worker.agent import choose_model
 from worker.queue import RingWorker, ring_worker
+from worker.sdk_spans import hear_the_sdk
 from worker.sweep import Sweep, heartbeat
 from worker.tools.mcp import Servers
 from worker.tools.servers import load_servers
@@ -61,11 +63,15 @@ def main() -> None:
     try:
         settings = load_settings()
         configure_logging(settings, process="worker")
+        if begin_tracing(settings, process="worker"):
+            hear_the_sdk()
         uvloop.run(serve(settings))
     except SettingsError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)  # noqa: T201
         sys.exit(2)
+    finally:
+        end_tracing()
 
 
 async def serve(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from shared.errors import LeaseLost
 from shared.events import Change, MessageStatus, Turn, TurnError, TurnUpdated
 from shared.feed import Feed
 from shared.ids import new_id
+from shared.spans import Kind, Moment, Span, span
 from shared.store.approvals import begin_call, pause_turn
 from shared.store.calls import finish_call, start_calls
 from shared.store.endings import EarlyEnd, Spent, Text, end_early, end_turn, go_on
@@ -237,11 +238,12 @@ class Recorder:
     @asynccontextmanager
     async def _step(self, names: tuple[Step, Step, Step]) -> AsyncGenerator[Transaction]:
         written, committed, told = names
-        async with self._db.transaction(self._owner) as tx:
-            tx.after_commit(partial(reached, committed))
-            yield tx
-            await reached(written)
-        await reached(told)
+        with span(Kind.COMMIT, written.removesuffix("_written")) as step:
+            async with self._db.transaction(self._owner) as tx:
+                tx.after_commit(partial(_committed, step, committed))
+                yield tx
+                await reached(written)
+            await reached(told)
 
     async def _finish_call(
         self, tx: Transaction, call_id: str, held: Hold, status: MessageStatus, result: Any
@@ -266,6 +268,11 @@ class Recorder:
 
     def _tell(self, tx: Transaction, changes: Sequence[Change]) -> None:
         tx.after_commit(partial(self._feed.changes, self.turn.conversation_id, list(changes)))
+
+
+async def _committed(step: Span, name: Step) -> None:
+    step.passed(Moment.COMMITTED)
+    await reached(name)
 
 
 def ended_in(changes: Sequence[Change], turn: Turn) -> Turn | None:

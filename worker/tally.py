@@ -1,4 +1,4 @@
-"""What the work on a turn took, for its lines in the log: names, numbers and codes of our own.
+"""What the work on a turn took, for its lines in the log and its spans: names, numbers and codes.
 
 Never what was said: no message, no tool's arguments or result, not the provider's words.
 """
@@ -19,14 +19,18 @@ from shared.log import told
 from shared.metrics import (
     ENDED,
     FAILED,
+    LOST,
     MODEL_FIRST_TOKEN_SECONDS,
     MODEL_SECONDS,
     MODEL_TOKENS,
     PHASE_SECONDS,
+    RETRIES,
     TOOL_SECONDS,
 )
+from shared.spans import Fact, Kind, Moment, Span, span
 from shared.store.claims import Claim
 from worker.failures import failure_of
+from worker.traces import outcome
 
 log = structlog.get_logger()
 
@@ -37,7 +41,8 @@ MAX_LISTED = 20
 class ModelCall:
     """One request to the model; the times run from its beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Span) -> None:
+        self._told = told
         self._began = time.perf_counter()
         self._first_token: float | None = None
         self._took: float | None = None
@@ -49,17 +54,25 @@ class ModelCall:
         if self._first_token is None:
             self._first_token = time.perf_counter() - self._began
             MODEL_FIRST_TOKEN_SECONDS.observe(self._first_token)
+            self._told.passed(Moment.FIRST_TOKEN)
 
     def answered(self, finish: str, usage: dict[str, int]) -> None:
         self._took = time.perf_counter() - self._began
         self._finish, self._usage = finish, usage
         for direction in ("input", "output"):
             MODEL_TOKENS.labels(direction).inc(usage.get(f"{direction}_tokens", 0))
+        facts = {
+            Fact.INPUT_TOKENS: usage.get("input_tokens"),
+            Fact.OUTPUT_TOKENS: usage.get("output_tokens"),
+        }
+        self._told.note(facts | {Fact.FINISH: (finish,)})
 
     def broke(self, error: BaseException) -> None:
         """The model's failure, or that nobody wanted the rest any more."""
         stopped = isinstance(error, asyncio.CancelledError)
         self._finish = self._outcome = "stopped" if stopped else failure_of(error).code
+        if not stopped:
+            self._told.failed(self._finish)
 
     def end(self) -> int:
         seconds = time.perf_counter() - self._began if self._took is None else self._took
@@ -79,21 +92,24 @@ class ModelCall:
 class Tally:
     """Of one attempt."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "") -> None:
+        self._model = model
         self._model_ms: list[int] = []
         self._tools: list[dict[str, Any]] = []
         self._code: str | None = None
 
     @contextmanager
     def model_call(self) -> Generator[ModelCall]:
-        call = ModelCall()
-        try:
-            yield call
-        except BaseException as error:
-            call.broke(error)
-            raise
-        finally:
-            self._model_ms.append(call.end())
+        facts = {Fact.OPERATION: "chat", Fact.MODEL: self._model}
+        with span(Kind.CHAT, self._model, facts) as told:
+            call = ModelCall(told)
+            try:
+                yield call
+            except BaseException as error:
+                call.broke(error)
+                raise
+            finally:
+                self._model_ms.append(call.end())
 
     @contextmanager
     def tool_call(self, name: str, group: str) -> Generator[None]:
@@ -101,16 +117,19 @@ class Tally:
         as.
         """
         began, self._code, status = time.perf_counter(), None, "interrupted"
-        try:
-            yield
-            status = "failed" if self._code else "completed"
-        finally:
-            seconds = time.perf_counter() - began
-            TOOL_SECONDS.labels(group, status).observe(seconds)
-            took = _ms(seconds)
-            facts = {"tool": name, "duration_ms": took, "status": status}
-            self._tools.append(facts | ({"code": self._code} if self._code else {}))
-            log.info("tool_call", **self._tools[-1])
+        with span(Kind.TOOL, name, {Fact.OPERATION: "execute_tool", Fact.TOOL: name}) as told:
+            try:
+                yield
+                status = "failed" if self._code else "completed"
+            finally:
+                seconds = time.perf_counter() - began
+                TOOL_SECONDS.labels(group, status).observe(seconds)
+                facts = {"tool": name, "duration_ms": _ms(seconds), "status": status}
+                self._tools.append(facts | ({"code": self._code} if self._code else {}))
+                log.info("tool_call", **self._tools[-1])
+                told.note({Fact.TOOL_STATUS: status})
+                if self._code:
+                    told.failed(self._code)
 
     def tool_failed(self, code: str) -> None:
         self._code = code
@@ -134,6 +153,7 @@ def turn_ended(
     """
     _measure(turn, claimed)
     usage = turn.usage or {}
+    outcome(turn.status, turn.error.code if turn.error else None)
     say = log.warning if turn.status == "failed" else log.info
     say(
         "turn_ended",
@@ -149,6 +169,25 @@ def turn_ended(
         **(tally or Tally()).facts,
         **(told(cause) if cause is not None else {}),
     )
+
+
+def turn_lost() -> None:
+    """It is somebody else's, or has ended: this attempt has written nothing more."""
+    log.info("turn_lost")
+    LOST.inc()
+    outcome("turn_lost")
+
+
+def turn_given_back(pause: float, cause: str) -> None:
+    """Another attempt is due after so many seconds. `cause` is `Pause.cause`."""
+    log.info("turn_given_back", pause=round(pause, 3))
+    RETRIES.labels(cause).inc()
+    outcome("given_back")
+
+
+def turn_awaits_approval() -> None:
+    log.info("turn_awaits_approval")
+    outcome("awaiting_approval")
 
 
 def _measure(turn: Turn, claimed: Claim) -> None:

@@ -19,7 +19,7 @@ from shared.events import Message
 from shared.feed import Feed
 from shared.ids import new_id
 from shared.jobs import Jobs
-from shared.metrics import CLAIMED, LIMITED, LOST, PLACES, RETRIES, RUNNING
+from shared.metrics import CLAIMED, LIMITED, PLACES, RUNNING
 from shared.settings import Settings
 from shared.store.claims import Claim, claim, give_back
 from shared.store.context import load_conversation_context
@@ -31,9 +31,11 @@ from worker.orphans import end_cancelled
 from worker.recorder import Recorder
 from worker.retries import Pause
 from worker.steps import Step, reached
+from worker.tally import turn_given_back, turn_lost
 from worker.titles import Titles
 from worker.tools.mcp import Servers
 from worker.tools.tool import AnyTool
+from worker.traces import turn_span
 
 log = structlog.get_logger()
 
@@ -164,11 +166,12 @@ class Turns:
             return None
         if claimed is None:
             return None
-        with structlog.contextvars.bound_contextvars(
-            request_id=claimed.request_id,
-            turn_id=str(claimed.turn.id),
-            conversation_id=str(conversation_id),
-            attempt=claimed.turn.attempt,
+        facts = {"turn_id": str(claimed.turn.id), "conversation_id": str(conversation_id)}
+        with (
+            structlog.contextvars.bound_contextvars(
+                request_id=claimed.request_id, attempt=claimed.turn.attempt, **facts
+            ),
+            turn_span(claimed, self.worker_id),
         ):
             if claimed.cancelled:
                 await end_cancelled(claimed, db=self._db, feed=self._feed)
@@ -241,12 +244,12 @@ class Turns:
         try:
             yield
         except LeaseLost:
-            self._was_lost()
+            turn_lost()
         except asyncio.CancelledError:
             if held not in self._lost:
                 await asyncio.shield(self._give_back(claimed, Pause(0, "drain")))
                 raise
-            self._was_lost()
+            turn_lost()
             task.uncancel()
         except RequestError as error:
             log.warning("turn_interrupted", error=error.code)
@@ -256,10 +259,6 @@ class Turns:
             self._suspect = None if self._suspect == held else self._suspect
             self._lost.discard(held)
             self._cancelled.discard(held)
-
-    def _was_lost(self) -> None:
-        log.info("turn_lost")
-        LOST.inc()
 
     async def _give_back(
         self,
@@ -284,5 +283,4 @@ class Turns:
                 )
             if not pause.seconds:
                 await self._jobs.ring(claimed.turn.conversation_id, claimed.owner)
-            log.info("turn_given_back", pause=round(pause.seconds, 3))
-            RETRIES.labels(pause.cause).inc()
+            turn_given_back(pause.seconds, pause.cause)

@@ -36,6 +36,10 @@ from shared.store.usage import keep_usage
 SUSPECT_CRASHES = 2
 OWNERS = 1
 """The class of the advisory locks that stand for owners."""
+Cause = Literal["new", "retried", "takeover", "resumed"]
+"""Why an attempt begins: the turn waited, for the first time or again; its worker died; its worker
+gave it back, or its owner has decided on a call.
+"""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -47,14 +51,19 @@ class Claim(msgspec.Struct, frozen=True):
     """Its place among the conversation's turns: history is what came before."""
     queued_at: datetime
     request_id: str | None = None
+    traceparent: str | None = None
+    cause: Cause = "new"
     crashes: int = 0
     model_errors: int = 0
     worked_seconds: float = 0.0
-    cause: Literal["new", "resumed", "takeover"] = "new"
-    """It waited in the queue, was given back or approved, or had a holder who is gone."""
     cancelled: bool = False
     """Somebody cancelled it and its holder is gone: not claimed, it only has to be ended."""
     changes: list[Change] = []
+
+    @property
+    def waited(self) -> bool:
+        """In the queue, and not for somebody who had begun."""
+        return self.cause in ("new", "retried")
 
     @property
     def suspect(self) -> bool:
@@ -112,9 +121,8 @@ _HEAD = Statement(
         Row_.cancel_requested_at,
         Row_.queued_at,
         Row_.request_id,
-        case((Row_.status == "queued", "new"), (taken(), "takeover"), else_="resumed").label(
-            "cause"
-        ),
+        Row_.traceparent,
+        Row_.lease_owner,
         case(
             (_limited & (_running >= _limit), true()),
             (_limited, _owners_lock.is_(None)),
@@ -187,10 +195,11 @@ async def claim(
         order=found.order,
         queued_at=found.queued_at,
         request_id=found.request_id,
+        traceparent=found.traceparent,
+        cause=_cause(found.status, found.attempt, held=found.lease_owner is not None),
         crashes=found.crashes,
         model_errors=found.model_errors,
         worked_seconds=found.worked_seconds,
-        cause=found.cause,
         cancelled=found.cancel_requested_at is not None,
     )
     if claimed.cancelled:
@@ -210,6 +219,12 @@ async def claim(
     if found.behind:
         changes += await move_up(tx, conversation_id, left=1, first_seq=turn.seq + 1)
     return msgspec.structs.replace(claimed, turn=turn, changes=changes)
+
+
+def _cause(status: str, attempt: int, *, held: bool) -> Cause:
+    if status == "queued":
+        return "retried" if attempt else "new"
+    return "takeover" if held else "resumed"
 
 
 async def give_back(

@@ -27,6 +27,7 @@ _turn = (
         status="queued",
         position=WAITING + 1,
         request_id=bindparam("request_id"),
+        traceparent=bindparam("traceparent"),
     )
     .returning(*turn_columns(TurnRow, prefix="turn_"))
     .cte("turn")
@@ -64,6 +65,7 @@ async def queue_message(
     content: str,
     seq: int,
     request_id: str | None = None,
+    traceparent: str | None = None,
 ) -> tuple[MessageCreated, Turn]:
     """The message at `seq` and its turn at the next number, behind those that wait already.
 
@@ -81,6 +83,7 @@ async def queue_message(
             "seq": seq,
             "turn_seq": seq + 1,
             "request_id": request_id,
+            "traceparent": traceparent,
         },
     )
     assert row is not None
