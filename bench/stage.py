@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +59,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(*, workers: int = 1, apis: int = 1) -> AsyncGenerator[Stage]:
+async def staged(
+    *, workers: int = 1, apis: int = 1, others: Mapping[str, str] | None = None
+) -> AsyncGenerator[Stage]:
+    """`others` are settings that not every stage has."""
     model_port, naive_port = check_port(HOST, 0), check_port(HOST, 0)
-    settings = SETTINGS | {"OPENAI_BASE_URL": f"http://{HOST}:{model_port}/v1"}
+    model = {"OPENAI_BASE_URL": f"http://{HOST}:{model_port}/v1"}
+    settings = SETTINGS | model | dict(others or {})
     with place_of_a_stack() as folder:
         stack = Stack(folder, workers=workers, apis=apis, settings=settings)
         provider = await asyncio.create_subprocess_exec(

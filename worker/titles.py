@@ -19,6 +19,7 @@ from shared.db import Database
 from shared.feed import Feed
 from shared.redis import end
 from shared.settings import Settings
+from shared.spans import Fact, Kind, span
 from shared.store.claims import Claim
 from shared.store.titles import Untitled, find_untitled, give_title
 from shared.text import MAX_TITLE_CHARS, TextSanitiser, one_line
@@ -94,8 +95,14 @@ class Titles:
 
     async def _ask(self, untitled: Untitled) -> str:
         """What the model says; nothing where it says too much or was cut."""
-        said, sanitiser = "", TextSanitiser()
         question = Question(INSTRUCTIONS, conversation_of(untitled), max_tokens=MAX_TOKENS)
+        name = self._model.model.name
+        facts = {Fact.OPERATION: "chat", Fact.MODEL: name}
+        with span(Kind.CHAT, name, facts):
+            return await self._listen(question)
+
+    async def _listen(self, question: Question) -> str:
+        said, sanitiser = "", TextSanitiser()
         async with aclosing(self._model.model.answer(question)) as parts:
             async for part in parts:
                 if isinstance(part, str):

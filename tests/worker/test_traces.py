@@ -66,9 +66,9 @@ async def test_a_retry_and_a_decision_go_on_with_the_trace_of_the_first_request(
     await office.run()
     collector = recording.end()
     assert attempts(collector) == [
-        (1, "queued", "awaiting_approval"),
+        (1, "new", "awaiting_approval"),
         (2, "resumed", "completed"),
-        (1, "queued", "failed"),
+        (1, "new", "failed"),
         (2, "retried", "failed"),
     ]
     asked, decided, failed, retried = collector.named("turn")
