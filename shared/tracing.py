@@ -8,7 +8,7 @@ from shared import spans
 from shared.errors import SettingsError
 from shared.settings import Settings
 
-FLUSH_SECONDS = 1.0
+FLUSH_SECONDS = 2.0
 """For the last spans. A collector that takes longer misses them."""
 PATH = "v1/traces"
 NAME = "OTEL_EXPORTER_OTLP_ENDPOINT"

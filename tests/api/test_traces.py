@@ -17,7 +17,6 @@ from shared.settings import Settings
 from shared.spans import Fact
 from tests.api.talk import begin, say
 from tests.fixtures.collector import Recording
-from tests.fixtures.nursery import Nursery
 from tests.fixtures.processes import ROOT
 from tests.fixtures.settings import environment
 
@@ -131,12 +130,3 @@ def test_an_api_that_tells_nobody_loads_nothing_of_it_and_one_that_cant_doesnt_s
         "OTEL_EXPORTER_OTLP_ENDPOINT: traces need the extra `otlp`: pip install 'parley[otlp]'",
         "OTEL_EXPORTER_OTLP_ENDPOINT: an http or https address is needed",
     ]
-
-
-def test_a_worker_that_tells_nobody_loads_the_interface_alone(nursery: Nursery) -> None:
-    """Its library for the tools of others does that, for spans that nobody keeps."""
-    loaded = nursery.loaded("opentelemetry")
-    assert "opentelemetry.trace" in loaded
-    assert {name.split(".")[1] for name in loaded if "." in name}.isdisjoint(
-        {"sdk", "exporter", "proto"}
-    )
