@@ -12,7 +12,7 @@ PYTHON ?=
 # Where Python may keep no bytecode, each of the many processes would compile all it loads anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up web test lint types contracts check mutants bench lock venv runtime dev wire node modules browser
+.PHONY: help up web test lint types contracts check mutants services bench lock venv runtime dev wire node modules browser
 
 help:
 	@echo "make up         start everything     (ARGS='--port 8123 --data-dir /some/where')"
@@ -20,6 +20,7 @@ help:
 	@echo "make test       run the tests        (ARGS='tests/unit -k name')"
 	@echo "make check      lint, types, import contracts and tests"
 	@echo "make mutants    break the code on purpose and see the tests notice"
+	@echo "make services   the Postgres and Redis of others: other versions, TLS, poolers, sentinels"
 	@echo "make bench      measure it beside its targets     (ARGS='turns flat')"
 	@echo "make lock       resolve requirements.lock and requirements-dev.lock again"
 
@@ -31,6 +32,7 @@ up: runtime
 # Three at a time: much of it waits for processes. A file's tests share what they start.
 test: dev web browser
 	@$(NODE) npm test
+	@sh tests/packages.sh
 	@exec $(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 lint: dev modules
@@ -74,6 +76,11 @@ browser: modules
 # Breaks the code on purpose, line by line: each time a test must turn red.
 mutants: dev web browser
 	$(BIN)/python -m tests.mutants.run $(ARGS)
+
+# Against each version that can be had here (docs/services.md). Ten minutes.
+services: dev
+	@sh tests/packages.sh
+	@sh tests/services/matrix.sh
 
 # What has a target (bench/RESULTS.md). Ten minutes; leave the machine alone meanwhile.
 bench: dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 import sys
@@ -14,6 +15,7 @@ from api.app import create_app
 from api.patience import ASKING_SECONDS, patient
 from shared.errors import SettingsError
 from shared.log import configure_logging
+from shared.room import refuse_without_room
 from shared.settings import Settings, load_settings
 from shared.tracing import begin_tracing, end_tracing
 
@@ -27,11 +29,12 @@ def main() -> int:
         settings = load_settings()
         app = create_app(settings)
         begin_tracing(settings, process="api")
+        configure_logging(settings, process="api")
+        asyncio.run(refuse_without_room(settings))
     except SettingsError as error:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
         return 2
-    configure_logging(settings, process="api")
     # What is there by now stays: looking for garbage among it, each time some thousand viewers are
     # told something, would take longer than telling them.
     gc.collect()

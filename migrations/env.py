@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from shared import account_models
-from shared.connection import sqlalchemy_url
+from shared.addresses import postgres_address
+from shared.connection import DIALECT, connect_args
 from shared.models import Base
 
 assert account_models  # imported for its tables
@@ -29,7 +30,12 @@ def migrate(connection: Connection) -> None:
 
 async def run() -> None:
     url = context.config.attributes.get("database_url") or os.environ["DATABASE_URL"]
-    engine = create_async_engine(sqlalchemy_url(url), poolclass=NullPool, hide_parameters=True)
+    engine = create_async_engine(
+        DIALECT,
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args=connect_args(postgres_address(url)),
+    )
     async with engine.begin() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()

@@ -10,6 +10,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from shared.addresses import postgres_address
+
 
 def config(database_url: str | None = None) -> Config:
     found = Config()
@@ -31,7 +33,18 @@ def newest_revision() -> str:
     return head
 
 
-if __name__ == "__main__":
-    if not (url := os.environ.get("DATABASE_URL")):
-        sys.exit("DATABASE_URL: Field required")
+def main() -> int:
+    url = os.environ.get("DATABASE_URL")
+    try:
+        if not url:
+            raise ValueError("Field required")
+        postgres_address(url)
+    except ValueError as error:
+        sys.stderr.write(f"DATABASE_URL: {error}\n")
+        return 2
     upgrade(url)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,15 +15,18 @@ from typing import Any, Final, Literal, Protocol, cast
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import msgspec
 import structlog
-from sqlalchemy import QueuePool, event, make_url
+from sqlalchemy import QueuePool, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from shared.addresses import PostgresAddress, postgres_address
 from shared.errors import Unavailable
 from shared.models import SERVICE_ROLE
 from shared.settings import Settings
 
 log = structlog.get_logger()
 
+DIALECT = "postgresql+asyncpg://"
+"""All else is asyncpg's to read: it knows libpq's URLs, SQLAlchemy doesn't."""
 WAIT_SECONDS = 2.0
 CONNECT_SECONDS = 5.0
 # Postgres ends what hangs: a forgotten transaction must not hold a conversation's lock.
@@ -53,7 +56,13 @@ SELECT
   ) AS may_take_role
 FROM pg_roles WHERE rolname = session_user
 """
+# Behind a pooler nothing may be said for longer than a transaction: the connection is somebody
+# else's afterwards. What a session would be told once is said in each transaction's first words.
+PREPARE_POOLED = PREPARE.replace("'5500', false", "'5500', true")
+POOLED_SETTINGS = {"application_name": SERVER_SETTINGS["application_name"]}
 TAKES_ROLE = "parley_takes_role"
+SAYS = "parley_says"
+"""What every transaction of the connection sets first."""
 
 WRITING = "BEGIN"
 LOOKING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -98,8 +107,10 @@ class Driver(Protocol):
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
+    """Raises ValueError where DATABASE_URL can't be one."""
+    address = postgres_address(settings.database_url.get_secret_value())
     engine = create_async_engine(
-        sqlalchemy_url(settings.database_url.get_secret_value()),
+        DIALECT,
         pool_size=settings.database_pool_size,
         # A connection that comes and goes costs Postgres more than a turn does.
         max_overflow=0,
@@ -111,18 +122,28 @@ def create_engine(settings: Settings) -> AsyncEngine:
         hide_parameters=True,
         json_serializer=_json,
         json_deserializer=msgspec.json.decode,
-        connect_args={"server_settings": SERVER_SETTINGS, "timeout": CONNECT_SECONDS},
+        connect_args={
+            **connect_args(address),
+            "server_settings": POOLED_SETTINGS if address.pooled else SERVER_SETTINGS,
+            "timeout": CONNECT_SECONDS,
+        },
     )
-    event.listen(engine.sync_engine, "connect", _prepare)
+    prepare = _prepare_pooled if address.pooled else _prepare
+    event.listen(engine.sync_engine, "connect", prepare)
     return engine
 
 
-def sqlalchemy_url(url: str) -> str:
-    """The same URL with the driver we use: `postgresql://…` is what people write."""
-    parsed = make_url(url)
-    if parsed.drivername in {"postgres", "postgresql"}:
-        parsed = parsed.set(drivername="postgresql+asyncpg")
-    return parsed.render_as_string(hide_password=False)
+def connect_args(address: PostgresAddress) -> dict[str, Any]:
+    """How SQLAlchemy's dialect is to call asyncpg. A pooler's next statement may go to another
+    server process, which knows none of the statements prepared before: then each goes as a whole.
+    """
+    if not address.pooled:
+        return {"dsn": address.dsn}
+    return {
+        "dsn": address.dsn,
+        "statement_cache_size": 0,
+        "prepared_statement_cache_size": 0,
+    }
 
 
 @asynccontextmanager
@@ -154,7 +175,9 @@ async def _begin(engine: AsyncEngine, how: str, owner: Whose) -> tuple[AsyncConn
             driver = cast("Driver", (await connection.get_raw_connection()).driver_connection)
             if driver.is_closed() or driver.is_in_transaction():
                 raise asyncpg.InterfaceError("closed, or left in the middle of a transaction")
-            await driver.execute(_first_words(how, owner, takes_role=connection.info[TAKES_ROLE]))
+            info = connection.info
+            words = how + info.get(SAYS, "")
+            await driver.execute(_first_words(words, owner, takes_role=info[TAKES_ROLE]))
         except LOST:
             await connection.invalidate()
             await connection.close()
@@ -177,11 +200,12 @@ def _first_words(how: str, owner: Whose, *, takes_role: bool) -> str:
 
 
 def _literal(owner: Whose) -> str:
-    """Quoted for Postgres (`standard_conforming_strings`)."""
+    """Quoted for Postgres, whatever `standard_conforming_strings` is: a pooler may not know it."""
     name = owner.value if isinstance(owner, Scope) else owner
     if not name or "\0" in name:
         raise ValueError("no owner")
-    return "'" + name.replace("'", "''") + "'"
+    quoted = "'" + name.replace("'", "''") + "'"
+    return "E" + quoted.replace("\\", "\\\\") if "\\" in name else quoted
 
 
 async def _end(driver: Driver, word: str) -> None:
@@ -207,15 +231,25 @@ async def _roll_back(driver: Driver) -> None:
         raise
 
 
-def _prepare(connection: Any, record: Any) -> None:
+def _prepare(connection: Any, record: Any, question: str = PREPARE) -> Any:
+    """The transaction's timeout, where this Postgres has one."""
     cursor = connection.cursor()
-    cursor.execute(PREPARE, (SERVICE_ROLE,))
-    _, passes_by, may_take_role = cursor.fetchone()
+    cursor.execute(question, (SERVICE_ROLE,))
+    timeout, passes_by, may_take_role = cursor.fetchone()
     cursor.close()
     connection.commit()
     record.info[TAKES_ROLE] = passes_by and may_take_role
     if passes_by and not may_take_role:
         log.warning("row_level_security_does_not_hold", missing_role=SERVICE_ROLE)
+    return timeout
+
+
+def _prepare_pooled(connection: Any, record: Any) -> None:
+    timeout = _prepare(connection, record, PREPARE_POOLED)
+    said = {name: value for name, value in SERVER_SETTINGS.items() if name not in POOLED_SETTINGS}
+    if timeout is not None:
+        said["transaction_timeout"] = timeout
+    record.info[SAYS] = "".join(f"; SET LOCAL {name} = '{value}'" for name, value in said.items())
 
 
 def _json(value: object) -> str:

@@ -191,8 +191,9 @@ async def _translated() -> AsyncGenerator[None]:
         yield
     # SQLAlchemy passes on the driver's own while it makes a new connection ready for use.
     except (PoolTimeoutError, DisconnectionError, *LOST) as error:
-        # The driver's word for a value that it can't send is one of these too.
-        if isinstance(error, ValueError):
+        # The driver's word for a value that it can't send is one of these too. A certificate that
+        # isn't the server's makes a ValueError as well, of a connection that isn't there.
+        if isinstance(error, ValueError) and not isinstance(error, OSError):
             raise
         raise Unavailable() from error
     except asyncpg.PostgresError as error:

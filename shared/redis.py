@@ -12,12 +12,15 @@ import msgspec
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.client import Pipeline
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from shared.addresses import RedisAddress, redis_address
 from shared.metrics import REDIS_ERRORS as REDIS_FAILURES
 from shared.settings import Settings
 
@@ -25,6 +28,8 @@ QUEUE = "parley:queue"
 REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 SOCKET_TIMEOUT_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 1.0
+# A sentinel that doesn't answer must leave time to ask the next one within PROMPT_SECONDS.
+SENTINEL_SECONDS = 0.25
 CANCEL_AGAIN_SECONDS = 0.1
 # Less than the half second that a request has for all it tells (`api/actions.py`).
 PROMPT_SECONDS = 0.4
@@ -85,22 +90,55 @@ def deserialize_job(data: bytes) -> dict[str, Any]:
     return job
 
 
+class MastersPool(SentinelConnectionPool):
+    """Connections to whatever the sentinels call the master at the time."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Those to the sentinels too, at the end; redis-py leaves them open."""
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in cast("Sentinel", self.sentinel_manager).sentinels:
+                await sentinel.aclose()
+
+
 def connect_redis(settings: Settings) -> Redis:
-    """Connects lazily. A connection that Redis closed meanwhile is replaced once, at once."""
-    pool: ConnectionPool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-        settings.redis_url.get_secret_value(),
-        socket_timeout=SOCKET_TIMEOUT_SECONDS,
-        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 1),
-        retry_on_error=[RedisConnectionError],
-        max_connections=100,
-    )
+    """Connects lazily. A connection that Redis closed meanwhile is replaced once, at once.
+
+    Raises ValueError where REDIS_URL can't be one.
+    """
+    address = redis_address(settings.redis_url.get_secret_value())
     return Redis(
-        pool_or_conn=pool,
+        pool_or_conn=_pool(
+            address,
+            socket_timeout=SOCKET_TIMEOUT_SECONDS,
+            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[RedisConnectionError],
+            max_connections=100,
+            # They would be told to Redis on each connection, which a user may not be allowed to.
+            lib_name=None,
+            lib_version=None,
+        ),
         default_queue_name=QUEUE,
         job_serializer=serialize_job,
         job_deserializer=deserialize_job,
     )
+
+
+def _pool(address: RedisAddress, **options: Any) -> ConnectionPool:
+    if not address.sentinels:
+        pool: ConnectionPool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+            address.url, **options, **address.tls
+        )
+        return pool
+    secure = {"ssl": True, **address.tls} if address.tls else {}
+    times = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
+    sentinel = Sentinel(
+        address.sentinels, sentinel_kwargs={**times, **secure, **address.sentinel_login}
+    )
+    found = cast("dict[str, Any]", parse_url(address.url))
+    login = {name: found[name] for name in ("username", "password", "db") if name in found}
+    return MastersPool(address.service, sentinel, **login, **secure, **options)
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.addresses import postgres_address, redis_address
 from shared.errors import SettingsError
+
+
+def _read_by(read: Callable[[str], object]) -> AfterValidator:
+    def check(url: SecretStr) -> SecretStr:
+        try:
+            read(url.get_secret_value())
+        except ValueError as error:
+            raise PydanticCustomError("url", "{problem}", {"problem": str(error)}) from None
+        return url
+
+    return AfterValidator(check)
+
 
 Seconds = Annotated[float, Field(gt=0)]
 Limit = Annotated[int, Field(ge=0)]
@@ -32,8 +47,8 @@ class Settings(BaseSettings):
     )
 
     parley_env: Environment = Environment.production
-    database_url: SecretStr
-    redis_url: SecretStr
+    database_url: Annotated[SecretStr, _read_by(postgres_address)]
+    redis_url: Annotated[SecretStr, _read_by(redis_address)]
     database_pool_size: Annotated[int, Field(ge=1)] = 15
 
     parley_host: str = "127.0.0.1"

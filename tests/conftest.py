@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import postgres
 from shared.settings import Settings
 
 pytest_plugins = [
@@ -41,6 +42,11 @@ ROOM_BYTES = 6 * 1024**3
 # What tests write is thrown away; a disk would only make them wait, and now and then for long.
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
     tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
+
+# Another Postgres than the embedded one, by the folder of its programs (`docs/services.md`).
+if OTHER := os.environ.get("PARLEY_TEST_POSTGRES"):
+    postgres.install_folder = lambda folder=Path(OTHER).parent: folder
+    postgres.INITDB = ("--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
 
 # Tests start what they need; nothing of the developer's own environment may reach them.
 for name in Settings.model_fields:

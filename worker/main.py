@@ -33,6 +33,7 @@ from shared.feed import Feed
 from shared.jobs import Jobs
 from shared.log import configure_logging, on_stray_error
 from shared.redis import REDIS_ERRORS, connect_redis, end
+from shared.room import refuse_without_room
 from shared.settings import Settings, load_settings
 from shared.store.workers import leave
 from shared.tracing import begin_tracing, end_tracing
@@ -77,6 +78,7 @@ def main() -> None:
 async def serve(settings: Settings) -> None:
     """Runs turns until SIGTERM or SIGINT, then drains."""
     asyncio.get_running_loop().set_exception_handler(on_stray_error)
+    await refuse_without_room(settings)
     model = choose_model(settings)
     servers = Servers(load_servers(settings))
     db = Database(settings)
