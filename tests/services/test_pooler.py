@@ -67,9 +67,13 @@ async def opened(settings: Settings) -> AsyncGenerator[Database]:
 
 
 async def test_no_setting_and_no_role_goes_over_from_one_owner_to_another(
-    pooled: Settings,
+    pooled: Settings, settings: Settings
 ) -> None:
     pids: set[int] = set()
+    async with opened(settings) as direct, direct.transaction(LOGIN) as tx:
+        # A backslash ends no name, whatever the connection takes it for.
+        name = urlsplit(settings.database_url.get_secret_value()).path[1:]
+        await tx.execute(text(f'ALTER DATABASE "{name}" SET standard_conforming_strings = off'))
 
     async def work(db: Database, owner: str) -> None:
         for _ in range(ROUNDS):
@@ -88,7 +92,7 @@ async def test_no_setting_and_no_role_goes_over_from_one_owner_to_another(
                 assert (row.owner, row.patience) == (owner, "2s")
 
     async with opened(pooled) as db:
-        names = ("alice", "bo\\b's")
+        names = ("alice", "bo\\'b")
         await asyncio.gather(*(work(db, names[n % 2]) for n in range(CALLERS)))
     assert 1 < len(pids) <= 5
     await expect_nothing_left_behind(pooled, len(pids))
