@@ -10,7 +10,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from migrations.locks import LOCK_SECONDS, TRIES, TableLockedError
 from shared.addresses import postgres_address
+
+TRY_LATER = 75
+"""Exit code (EX_TEMPFAIL): nothing is wrong, and nothing half done."""
 
 
 def config(database_url: str | None = None) -> Config:
@@ -22,9 +26,15 @@ def config(database_url: str | None = None) -> Config:
     return found
 
 
-def upgrade(database_url: str) -> None:
-    """To the newest revision; nothing happens where it is there already."""
-    command.upgrade(config(database_url), "head")
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """To the newest revision, or the one named; nothing happens where it is there already, or
+    where a newer release has been.
+
+    Raises TableLockedError where a table was locked by somebody else for too long.
+    """
+    found = config(database_url)
+    found.attributes["may_be_newer"] = True
+    command.upgrade(found, revision)
 
 
 def newest_revision() -> str:
@@ -42,7 +52,18 @@ def main() -> int:
     except ValueError as error:
         sys.stderr.write(f"DATABASE_URL: {error}\n")
         return 2
-    upgrade(url)
+    try:
+        upgrade(url)
+    except TableLockedError:
+        sys.stderr.write(
+            f"A table was locked by somebody else: {TRIES} tries of {LOCK_SECONDS:g} s each, so"
+            " that nobody had to wait behind them. What was done before is whole and stays, the"
+            " rest is left: run it again when no long transaction is at work, of a backup say.\n"
+        )
+        return TRY_LATER
+    except OSError as error:
+        sys.stderr.write(f"Postgres does not answer ({type(error).__name__}): nothing was done.\n")
+        return TRY_LATER
     return 0
 
 
