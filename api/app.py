@@ -19,6 +19,7 @@ from api.keys import Keys
 from api.limits import Limited, Limits
 from api.lookout import Lookout
 from api.measuring import Measuring
+from api.migrated import Migrated
 from api.openapi import VERSION, openapi_config
 from api.request import JsonRequest, refuse_unknown_parameters
 from api.routes import (
@@ -67,6 +68,7 @@ def create_app(settings: Settings, page: Path = PAGE) -> Litestar:
     db = Database(settings)
     standing = Standing(db, table)
     keys = Keys(settings.parley_jwks_url) if settings.parley_jwks_url else None
+    migrated = Migrated(db)
     doors = Doors(settings, db, keys, standing)
     redis = connect_redis(settings)
     feed = Feed(redis)
@@ -115,7 +117,7 @@ def create_app(settings: Settings, page: Path = PAGE) -> Litestar:
             web.router,
         ],
         lifespan=[resources],
-        guards=[doors.require, limits.require, refuse_unknown_parameters],
+        guards=[migrated.require, doors.require, limits.require, refuse_unknown_parameters],
         dependencies=dependencies(
             settings=settings,
             db=db,

@@ -38,6 +38,7 @@ from shared.settings import Settings, load_settings
 from shared.store.workers import leave
 from shared.tracing import begin_tracing, end_tracing
 from worker.agent import choose_model
+from worker.migrated import Migrated
 from worker.queue import RingWorker, ring_worker
 from worker.sdk_spans import hear_the_sdk
 from worker.sweep import Sweep, heartbeat
@@ -89,10 +90,11 @@ async def serve(settings: Settings) -> None:
     sweep = Sweep(db, feed, settings, turns)
     unwatch = watched(settings, lambda: turns.beat_at)
     stop = stop_signal()
+    schema = Migrated(db)
     hearing = asyncio.create_task(feed.listen())
-    beating = asyncio.create_task(heartbeat(db, feed, settings, turns))
-    sweeping = asyncio.create_task(sweep.run())
-    listening = asyncio.create_task(queue.async_run())
+    beating = asyncio.create_task(schema.then(lambda: heartbeat(db, feed, settings, turns)))
+    sweeping = asyncio.create_task(schema.then(sweep.run))
+    listening = asyncio.create_task(schema.then(queue.async_run))
     log.info("worker_started", worker_id=str(turns.worker_id), model=model.model.name)
     stopping = asyncio.create_task(stop.wait())
     ended, _ = await asyncio.wait(
@@ -104,11 +106,13 @@ async def serve(settings: Settings) -> None:
     # Before the feed ends: redis-py may leave a word of its goodbye on the connection.
     await queue.forget()
     await end(beating, hearing, stopping)
+    await schema.close()
     await turns.titles.stop()
     await servers.close()
-    with suppress(RequestError):
-        async with db.transaction(EVERYONE) as tx:
-            await leave(tx, turns.worker_id)
+    if schema.found:
+        with suppress(RequestError):
+            async with db.transaction(EVERYONE) as tx:
+                await leave(tx, turns.worker_id)
     with suppress(*REDIS_ERRORS):
         await redis.aclose(close_connection_pool=True)
     await model.model.close()

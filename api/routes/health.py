@@ -15,7 +15,7 @@ from api.wire import Health, Part, Readiness
 from shared.connection import EVERYONE
 from shared.db import Database
 from shared.models import SCHEMA_REVISION
-from shared.store.health import answers, schema_revision
+from shared.store.health import answers, is_enough, schema_revision
 from shared.store.workers import count_alive
 
 CHECK_SECONDS = 1.0
@@ -84,8 +84,8 @@ async def _postgres(db: Database) -> Part:
 async def _migrations(db: Database) -> Part:
     async with db.snapshot(EVERYONE) as tx:
         revision = await schema_revision(tx)
-    ok = revision == SCHEMA_REVISION
-    return Part("ok" if ok else "unavailable", f"revision {revision}, expected {SCHEMA_REVISION}")
+    detail = f"revision {revision}, expected {SCHEMA_REVISION} or newer"
+    return Part("ok" if is_enough(revision) else "unavailable", detail)
 
 
 async def _workers(db: Database) -> Part:
