@@ -62,9 +62,8 @@ async def test_a_new_release_on_an_old_schema_does_nothing_until_the_migration_a
     settings: Settings, db: Database, starter: Starter, api_process: StartOne, alice: Person
 ) -> None:
     """A turn that waits for a worker is what it could do harm to."""
-    await asyncio.to_thread(
-        command.downgrade, config(settings.database_url.get_secret_value()), "0003"
-    )
+    url = settings.database_url.get_secret_value()
+    await asyncio.to_thread(command.downgrade, config(url), "0003")
     turn = {"id": new_id()}
     async with db.transaction(LOGIN) as tx:
         await tx.execute(text(LEFT_OVER), turn)
