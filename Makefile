@@ -12,7 +12,7 @@ PYTHON ?=
 # Where Python may keep no bytecode, each of the many processes would compile all it loads anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up web test lint types contracts check mutants services bench lock venv runtime dev wire node modules browser
+.PHONY: help up web test lint types contracts check mutants services upgrade bench lock venv runtime dev wire node modules browser
 
 help:
 	@echo "make up         start everything     (ARGS='--port 8123 --data-dir /some/where')"
@@ -21,6 +21,7 @@ help:
 	@echo "make check      lint, types, import contracts and tests"
 	@echo "make mutants    break the code on purpose and see the tests notice"
 	@echo "make services   the Postgres and Redis of others: other versions, TLS, poolers, sentinels"
+	@echo "make upgrade    replace the previous release by this one, and back, under load"
 	@echo "make bench      measure it beside its targets     (ARGS='turns flat')"
 	@echo "make lock       resolve requirements.lock and requirements-dev.lock again"
 
@@ -81,6 +82,11 @@ mutants: dev web browser
 services: dev
 	@sh tests/packages.sh
 	@sh tests/services/matrix.sh
+
+# The previous release comes out of git: its processes and ours on the same database, while clients talk
+# (docs/upgrades.md). Two minutes or three.
+upgrade: dev
+	@exec $(BIN)/python -m tests.upgrades $(ARGS)
 
 # What has a target (bench/RESULTS.md). Ten minutes; leave the machine alone meanwhile.
 bench: dev
