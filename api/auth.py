@@ -63,7 +63,8 @@ class Doors:
         self.cookies = Cookies(settings)
         self._db = db
         self._tokens = Tokens(settings, keys)
-        self._service = settings.service_auth_token.get_secret_value().encode()
+        services = (settings.service_auth_token, settings.service_auth_previous_token)
+        self._services = [value.encode() for each in services if (value := each.get_secret_value())]
         self._standing = standing
 
     async def require(self, connection: Connection, handler: BaseRouteHandler) -> None:
@@ -101,7 +102,7 @@ class Doors:
         scheme, _, token = given[0].partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_BYTES:
             raise Unauthorized
-        if self._service and hmac.compare_digest(token.encode(), self._service):
+        if any(hmac.compare_digest(token.encode(), service) for service in self._services):
             return _of_service(connection)
         if (header := header_of(token)) is not None:
             owner, expires_at = await self._tokens.read(token, header)

@@ -22,6 +22,8 @@ def refuse_open_doors(settings: Settings) -> None:
     """Raises SettingsError that names every problem. In development any secret will do."""
     secret = settings.parley_jwt_secret.get_secret_value()
     service = settings.service_auth_token.get_secret_value()
+    earlier_secret = settings.parley_jwt_previous_secret.get_secret_value()
+    earlier_service = settings.service_auth_previous_token.get_secret_value()
     strict = settings.parley_env is not Environment.development
     problems: list[str] = []
     if not (secret or service or settings.parley_jwks_url or settings.parley_sessions_table):
@@ -29,12 +31,19 @@ def refuse_open_doors(settings: Settings) -> None:
             "PARLEY_JWT_SECRET: there is no way in; set this one, PARLEY_JWKS_URL, "
             "PARLEY_SESSIONS_TABLE or SERVICE_AUTH_TOKEN"
         )
-    for name, value in (("PARLEY_JWT_SECRET", secret), ("SERVICE_AUTH_TOKEN", service)):
+    for name, value, current in (
+        ("PARLEY_JWT_SECRET", secret, secret),
+        ("PARLEY_JWT_PREVIOUS_SECRET", earlier_secret, secret),
+        ("SERVICE_AUTH_TOKEN", service, service),
+        ("SERVICE_AUTH_PREVIOUS_TOKEN", earlier_service, service),
+    ):
         if value and strict and (problem := _weakness(value)):
             problems.append(f"{name}: {problem}")
-    if not all("!" <= char <= "~" for char in service):
+        if value and not current:
+            problems.append(f"{name}: there is none that it came before")
+    if not all("!" <= char <= "~" for char in service + earlier_service):
         problems.append("SERVICE_AUTH_TOKEN: a header can only carry visible ASCII")
-    if service and service == secret:
+    if {service, earlier_service} & {secret, earlier_secret} - {""}:
         problems.append("SERVICE_AUTH_TOKEN: it travels, so it must not be the JWT secret too")
     if settings.parley_jwks_url and (problem := _unfit(settings.parley_jwks_url, strict=strict)):
         problems.append(f"PARLEY_JWKS_URL: {problem}")

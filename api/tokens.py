@@ -6,6 +6,7 @@ provider are for their own. A token's header only says which door to try.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,7 +43,9 @@ def is_owner(owner: object) -> bool:
 
 class Tokens:
     def __init__(self, settings: Settings, keys: Keys | None) -> None:
-        self._secret = settings.parley_jwt_secret.get_secret_value()
+        # The one of before is good for as long as it is set.
+        secrets = (settings.parley_jwt_secret, settings.parley_jwt_previous_secret)
+        self._secrets = [value for each in secrets if (value := each.get_secret_value())]
         self._keys = keys
         self._issuer = settings.parley_jwt_issuer
         self._audience = settings.parley_jwt_audience
@@ -52,15 +55,19 @@ class Tokens:
         and the provider doesn't answer.
         """
         if header.get("alg") == SECRET_ALGORITHM:
-            if not self._secret:
-                raise Unauthorized
-            return self._check(token, self._secret, SECRET_ALGORITHM)
+            return self._of_secret(token)
         if self._keys is None or header.get("alg") not in ALGORITHMS.values():
             raise Unauthorized
         key = await self._keys.find(header.get("kid"))
         if key is None:
             raise Unauthorized
         return self._check(token, key, key.algorithm_name)
+
+    def _of_secret(self, token: str) -> tuple[str, datetime]:
+        for secret in self._secrets:
+            with suppress(Unauthorized):
+                return self._check(token, secret, SECRET_ALGORITHM)
+        raise Unauthorized
 
     def _check(self, token: str, key: str | jwt.PyJWK, algorithm: str) -> tuple[str, datetime]:
         try:

@@ -54,10 +54,12 @@ class Settings(BaseSettings):
     parley_host: str = "127.0.0.1"
     parley_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     parley_jwt_secret: SecretStr = SecretStr("")
+    parley_jwt_previous_secret: SecretStr = SecretStr("")
     parley_jwt_issuer: str = "parley"
     parley_jwt_audience: str = "parley"
     parley_jwks_url: str = ""
     service_auth_token: SecretStr = SecretStr("")
+    service_auth_previous_token: SecretStr = SecretStr("")
     parley_sessions_table: str = ""
     parley_sessions_id_column: str = "id"
     parley_sessions_user_column: str = "userId"

@@ -64,9 +64,10 @@ def report(old: Release, result: StormResult, figures: Figures, seconds: float) 
         "requests, by release and status": requests,
         "tries repeated by clients": str(result.clients["repeats"]),
         "turns, by end": ", ".join(f"{end}: {n}" for end, n in result.turns.most_common()),
+        "turns, by attempts": ", ".join(f"{n}: {c}" for n, c in sorted(result.attempts.items())),
         "slowest accept of a message": f"{figures.slowest_accept:.2f} s",
         "migrations, and how long each held its locks": locks,
-        "turns handed back and taken over": str(figures.handed_back),
+        "turns handed back": str(figures.handed_back),
         "slowest handover": f"{figures.slowest_handover:.2f} s",
         "checks": f"{sum(result.checked.values()):,}",
     }

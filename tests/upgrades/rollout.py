@@ -192,8 +192,8 @@ class Rollout(Storm):
             late = figures.migrated_at + SLACK_SECONDS
             refused = sum(503 in statuses(api, after=late) for api, _ in side.apis)
             figures.requests[f"{side.name} 503 late"] += refused
+        figures.handed_back = result.logged["turn_given_back"]
         back = [each for each in result.takeovers if each.loss is Loss.drained]
-        figures.handed_back = len(back)
         figures.slowest_handover = max((each.seconds for each in back), default=0.0)
         accepted = [s for ledger in self._ledgers for s in ledger.sent if s.accepted]
         figures.slowest_accept = max((sent.ended - sent.began for sent in accepted), default=0.0)

@@ -38,7 +38,7 @@ class Stage(Stack):
 
     def __init__(self, root: Path, old: Release, new: Release, *, workers: int, apis: int) -> None:
         self.old, self.new = Side("old", old), Side("new", new)
-        super().__init__(root, workers=0, apis=0, settings={"PARLEY_DRAIN_SECONDS": "0.2"})
+        super().__init__(root, workers=0, apis=0, settings={"PARLEY_DRAIN_SECONDS": "0"})
         self._balancer: list[str] = []
         for side in (self.old, self.new):
             self._prepare(side, workers=workers, apis=apis)
