@@ -12,7 +12,7 @@ PYTHON ?=
 # Where Python may keep no bytecode, each of the many processes would compile all it loads anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up web test lint types contracts check mutants services upgrade bench lock venv runtime dev wire node modules browser
+.PHONY: help up web test lint types contracts check mutants services upgrade hosts bench lock venv runtime dev wire node modules browser
 
 help:
 	@echo "make up         start everything     (ARGS='--port 8123 --data-dir /some/where')"
@@ -22,6 +22,7 @@ help:
 	@echo "make mutants    break the code on purpose and see the tests notice"
 	@echo "make services   the Postgres and Redis of others: other versions, TLS, poolers, sentinels"
 	@echo "make upgrade    replace the previous release by this one, and back, under load"
+	@echo "make hosts      several hosts, cut cables, bad weather: needs Linux and root"
 	@echo "make bench      measure it beside its targets     (ARGS='turns flat')"
 	@echo "make lock       resolve requirements.lock and requirements-dev.lock again"
 
@@ -87,6 +88,10 @@ services: dev
 # (docs/upgrades.md). Two minutes or three.
 upgrade: dev
 	@exec $(BIN)/python -m tests.upgrades $(ARGS)
+
+# Each part on a host of its own, and the network between them broken on purpose (docs/hosts.md).
+hosts: dev
+	@exec $(BIN)/python -m tests.hosts $(ARGS)
 
 # What has a target (bench/RESULTS.md). Ten minutes; leave the machine alone meanwhile.
 bench: dev

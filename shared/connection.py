@@ -7,6 +7,7 @@ say so in the same round trip as BEGIN, which also finds out whether a pooled co
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from enum import Enum
@@ -28,7 +29,10 @@ log = structlog.get_logger()
 DIALECT = "postgresql+asyncpg://"
 """All else is asyncpg's to read: it knows libpq's URLs, SQLAlchemy doesn't."""
 WAIT_SECONDS = 2.0
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 3.0
+# Postgres ends whatever takes longer than 5.5 s: one that is silent for longer is out of reach.
+SILENCE_SECONDS = 6.0
+ROLL_BACK_SECONDS = 1.0
 # Postgres ends what hangs: a forgotten transaction must not hold a conversation's lock.
 SERVER_SETTINGS = {
     "application_name": "parley",
@@ -42,6 +46,13 @@ SERVER_SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
     # What is read is little, even where Postgres expects much.
     "jit": "off",
+}
+# The connections of a host that vanished without a word take nobody's place for long.
+LINE_SETTINGS = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "3",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
 }
 # A worker that is frozen while Postgres waits for the rest of its statement isn't idle to it; only
 # `transaction_timeout` ends that, which Postgres has from version 17 on. Row-level security holds
@@ -124,7 +135,9 @@ def create_engine(settings: Settings) -> AsyncEngine:
         json_deserializer=msgspec.json.decode,
         connect_args={
             **connect_args(address),
-            "server_settings": POOLED_SETTINGS if address.pooled else SERVER_SETTINGS,
+            "server_settings": POOLED_SETTINGS
+            if address.pooled
+            else SERVER_SETTINGS | LINE_SETTINGS,
             "timeout": CONNECT_SECONDS,
         },
     )
@@ -167,27 +180,29 @@ async def begun(
 
 
 async def _begin(engine: AsyncEngine, how: str, owner: Whose) -> tuple[AsyncConnection, Driver]:
-    """On a connection that is alive: those that died in the pool are replaced."""
+    """On a connection that is alive: those that died in the pool are replaced. After one that is
+    silent no other is tried: it would be silent for as long.
+    """
     pooled = cast("QueuePool", engine.pool).checkedin()
     while True:
-        connection = await engine.connect()
+        async with asyncio.timeout(CONNECT_SECONDS):
+            connection = await engine.connect()
+        driver = cast("Driver", (await connection.get_raw_connection()).driver_connection)
         try:
-            driver = cast("Driver", (await connection.get_raw_connection()).driver_connection)
             if driver.is_closed() or driver.is_in_transaction():
                 raise asyncpg.InterfaceError("closed, or left in the middle of a transaction")
             info = connection.info
-            words = how + info.get(SAYS, "")
-            await driver.execute(_first_words(words, owner, takes_role=info[TAKES_ROLE]))
-        except LOST:
+            words = _first_words(how + info.get(SAYS, ""), owner, takes_role=info[TAKES_ROLE])
+            async with asyncio.timeout(WAIT_SECONDS):
+                await driver.execute(words)
+        except BaseException as error:
+            # Without a goodbye, for which we would have to wait.
+            driver.terminate()
             await connection.invalidate()
             await connection.close()
-            if pooled <= 0:
+            if pooled <= 0 or isinstance(error, TimeoutError) or not isinstance(error, LOST):
                 raise
             pooled -= 1
-        except BaseException:
-            await connection.invalidate()
-            await connection.close()
-            raise
         else:
             return connection, driver
 
@@ -210,7 +225,8 @@ def _literal(owner: Whose) -> str:
 
 async def _end(driver: Driver, word: str) -> None:
     try:
-        done = await driver.execute(word)
+        async with asyncio.timeout(SILENCE_SECONDS):
+            done = await driver.execute(word)
     except (asyncpg.PostgresError, *LOST) as error:
         driver.terminate()
         raise Unavailable from error
@@ -223,7 +239,8 @@ async def _roll_back(driver: Driver) -> None:
     if driver.is_closed():
         return
     try:
-        await driver.execute("ROLLBACK")
+        async with asyncio.timeout(ROLL_BACK_SECONDS):
+            await driver.execute("ROLLBACK")
     except (asyncpg.PostgresError, *LOST):
         driver.terminate()
     except BaseException:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.connection import (
     LOOKING,
     LOST,
+    SILENCE_SECONDS,
     WAIT_SECONDS,
     WRITING,
     Driver,
@@ -56,9 +57,12 @@ class Transaction:
     What runs often is a `Statement`, which the driver gets as it is.
     """
 
-    def __init__(self, connection: AsyncConnection, driver: Driver) -> None:
+    def __init__(
+        self, connection: AsyncConnection, driver: Driver, deadline: asyncio.Timeout
+    ) -> None:
         self._connection = connection
         self._driver = driver
+        self._deadline = deadline
         self._after_commit: list[AfterCommit] = []
 
     async def execute(
@@ -89,6 +93,10 @@ class Transaction:
             sql, values = statement.bound(parameters or {})
             return await self._driver.fetchval(sql, *values)
         return (await self.execute(statement, parameters)).scalar()
+
+    def take_time(self) -> None:
+        """It may take longer than Postgres lets others."""
+        self._deadline.reschedule(None)
 
     def after_commit(self, callback: AfterCommit) -> None:
         """Registers what is told to others; a failure there is logged and changes nothing."""
@@ -124,8 +132,9 @@ class Database:
             available(),
             _place(self._places),
             begun(self.engine, WRITING, owner) as (connection, driver),
+            asyncio.timeout(SILENCE_SECONDS) as deadline,
         ):
-            tx = Transaction(connection, driver)
+            tx = Transaction(connection, driver, deadline)
             yield tx
         await tx.committed()
 
@@ -136,8 +145,9 @@ class Database:
             available(),
             _place(self._places),
             begun(self.engine, LOOKING, owner) as (connection, driver),
+            asyncio.timeout(SILENCE_SECONDS) as deadline,
         ):
-            yield Transaction(connection, driver)
+            yield Transaction(connection, driver, deadline)
 
     @asynccontextmanager
     async def look(self, owner: Whose) -> AsyncGenerator[Transaction]:

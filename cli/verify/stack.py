@@ -49,20 +49,19 @@ class Stack:
         self._client = httpx.AsyncClient(timeout=2, trust_env=False)
         self._watching: asyncio.Task[None] | None = None
         self._starting: set[asyncio.Task[None]] = set()
-        postgres, valkey = Postgres(self.data), Valkey(self.data)
+        postgres, valkey = self._stores()
         self.redis_socket = valkey.socket
         self.postgres = self.part(postgres.program(), postgres.ready)
         self.redis = self.part(valkey.program(), valkey.ready)
         self.database_url, self.redis_url = postgres.url, valkey.url
-        model_port = check_port(HOST, 0)
-        self.model_url = f"http://{HOST}:{model_port}"
+        model = self._place("model")
+        model_host, model_port = model.split(":")
+        self.model_url = f"http://{model}"
         self.environment = self._environment() | dict(settings or {})
-        self.model = self._http_part("model", "cli.verify.stand_in", model_port, str(model_port))
-        self._ports = [check_port(HOST, 0) for _ in range(apis)]
-        self.apis = [
-            self._http_part(f"api-{number}", "api.main", port)
-            for number, port in enumerate(self._ports, 1)
-        ]
+        self.model = self._http_part("model", "cli.verify.stand_in", model, model_port, model_host)
+        places = {f"api-{number}": self._place(f"api-{number}") for number in range(1, apis + 1)}
+        self._urls = [f"http://{place}" for place in places.values()]
+        self.apis = [self._http_part(name, "api.main", place) for name, place in places.items()]
         self.workers = [self.worker(f"worker-{number}") for number in range(1, workers + 1)]
         self.others: list[Part] = []
         """Workers that were added on the way."""
@@ -75,7 +74,7 @@ class Stack:
 
     def urls(self) -> list[str]:
         """Of the APIs, whether they are up or not."""
-        return [f"http://{HOST}:{port}" for port in self._ports]
+        return [*self._urls]
 
     def token(self, owner: str) -> str:
         return make_token(owner, self._secret)
@@ -151,13 +150,22 @@ class Stack:
     def part(self, program: Program, ready: Ready) -> Part:
         return Part(program, self.data, ready=ready, complaints=self.complaints)
 
-    def _http_part(self, name: str, module: str, port: int, *arguments: str) -> Part:
+    def _stores(self) -> tuple[Postgres, Valkey]:
+        return Postgres(self.data), Valkey(self.data)
+
+    def _place(self, name: str) -> str:  # noqa: ARG002 - for those who have more than one
+        """Where this part will listen, as `host:port`."""
+        return f"{HOST}:{check_port(HOST, 0)}"
+
+    def _http_part(self, name: str, module: str, place: str, *arguments: str) -> Part:
         async def answers(_: Child) -> bool:
             with suppress(httpx.HTTPError):
-                return (await self._client.get(f"http://{HOST}:{port}/health")).is_success
+                return (await self._client.get(f"http://{place}/health")).is_success
             return False
 
-        program = self._program(name, module, *arguments, PARLEY_PORT=str(port))
+        host, port = place.split(":")
+        own = {"PARLEY_HOST": host, "PARLEY_PORT": port}
+        program = self._program(name, module, *arguments, **own)
         return self.part(program, answers)
 
     def _program(self, name: str, module: str, *arguments: str, **changed: str) -> Program:
@@ -174,7 +182,6 @@ class Stack:
             "PARLEY_ENV": "development",
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
-            "PARLEY_HOST": HOST,
             "PARLEY_JWT_SECRET": self._secret,
             "PARLEY_MODEL": "stand-in",
             "OPENAI_BASE_URL": f"{self.model_url}/v1",

@@ -26,7 +26,7 @@ What it answers stands in the last user message, so that a test reads in one pla
     … entitle …         a last line of the first message: what to do when asked for a title
 
 A history that a strict provider would refuse is answered 400. Run it with
-`python -m cli.verify.stand_in PORT`. `GET /requests` shows what it was asked lately,
+`python -m cli.verify.stand_in PORT [HOST]`. `GET /requests` shows what it was asked lately,
 `GET /verdict` counts all of it and names what was wrong.
 """
 
@@ -278,7 +278,7 @@ app = Starlette(
 if __name__ == "__main__":
     uvicorn.run(
         app,
-        host="127.0.0.1",
+        host=sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1",
         port=int(sys.argv[1]),
         log_level="critical",  # `reset` is an error to the server, and wanted
         timeout_graceful_shutdown=1,

@@ -54,6 +54,7 @@ class Column(msgspec.Struct, frozen=True):
 
 async def be_patient(tx: Transaction) -> None:
     """This transaction may take its time."""
+    tx.take_time()
     await tx.execute(PATIENCE)
 
 

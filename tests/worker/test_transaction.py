@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from uuid import UUID
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import psutil
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
 
+from cli.embedded import Service
 from shared.connection import EVERYONE
 from shared.db import Database
 from shared.errors import Unavailable
+from shared.settings import Settings
 from shared.store.conversations import create_conversation, find_conversation
+from shared.store.residue import be_patient
+from tests.fixtures.waiting import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -99,3 +108,64 @@ async def test_a_connection_that_breaks_at_either_end_of_a_transaction_is_replac
     assert broken[0].is_closed()
     async with db.snapshot("alice") as tx:
         assert await find_conversation(tx, created.id, owner="alice") is not None
+
+
+SHORT_SECONDS = 0.2
+LONG = text("SELECT pg_sleep(0.6)")
+
+
+async def test_where_postgres_is_silent_in_a_transaction_it_is_given_up(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.db.SILENCE_SECONDS", SHORT_SECONDS)
+    made: list[UUID] = []
+
+    async def wait_for_long() -> None:
+        async with db.transaction("alice") as tx:
+            made.append((await create_conversation(tx, owner="alice")).id)
+            await tx.execute(LONG)
+
+    with pytest.raises(Unavailable):
+        await wait_for_long()
+    async with db.snapshot("alice") as tx:
+        assert await find_conversation(tx, made[0], owner="alice") is None
+
+
+async def test_what_was_allowed_to_take_its_time_may_take_it(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.db.SILENCE_SECONDS", SHORT_SECONDS)
+    async with db.snapshot("alice") as tx:
+        await be_patient(tx)
+        await tx.execute(LONG)
+
+
+async def test_a_postgres_that_says_nothing_at_all_is_away_and_comes_back(
+    own_postgres: Service,
+) -> None:
+    """Its connections stay open, as those of a host do that vanishes from the network."""
+    settings = Settings(
+        database_url=SecretStr(own_postgres.url), redis_url=SecretStr("redis://nowhere")
+    )
+    db = Database(settings)
+    async with db.snapshot(EVERYONE) as tx:
+        await tx.execute(text("SELECT 1"))
+    with standing_still(own_postgres), pytest.raises(Unavailable):
+        async with asyncio.timeout(DEADLINE_SECONDS), db.snapshot(EVERYONE):
+            pass
+    async with db.snapshot(EVERYONE) as tx:
+        await tx.execute(text("SELECT 1"))
+    await db.close()
+
+
+@contextmanager
+def standing_still(postgres: Service) -> Generator[None]:
+    server = psutil.Process(postgres.pid)
+    frozen = [server, *server.children(recursive=True)]
+    for process in frozen:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in reversed(frozen):
+            process.resume()
