@@ -22,7 +22,7 @@ async def weather(stage: Stage) -> None:
             stage.network.blow(rough)
             await talking.ended()
             seconds = time.monotonic() - began
-            lost = stage.network.counts()["lost"] - lost
+            lost = stage.network.counts().get("lost", 0) - lost
             resent = stage.network.resent() - resent
             reconnects = talking.ledger.counts["reconnects"]
         stage.note(f"{TURNS} messages at {rough.loss:.0%} loss", f"{seconds:.1f} s")
@@ -48,7 +48,7 @@ async def _gone(stage: Stage, store: str) -> None:
         healed = time.monotonic()
         await stage.heal()
         await talking.ended()
-        stage.note("everything ended, after the healing", f"{time.monotonic() - healed:.1f} s")
+        stage.note("clients through with all they say, after the healing", f"{time.monotonic() - healed:.1f} s")
 
 
 async def all_well(stage: Stage) -> None:

@@ -124,6 +124,11 @@ class Stage:
             [[f"{task(name)}\nthen gated {name} begins, and ends."] for name in names]
         )
 
+    def slow(self, how_many: int) -> Script:
+        """Answers that take longer than a takeover: twelve seconds."""
+        names = [f"{self.scenario}-{number}" for number in range(1, how_many + 1)]
+        return self.talks([[f"slow 500 {name} {'goes on ' * 11}to the end."] for name in names])
+
     def pairs(self, how_many: int) -> Script:
         """Two turns in each conversation: one that makes a task, and one that takes its time."""
         names = [f"{self.scenario} {next(self._numbers)}" for _ in range(how_many)]
@@ -177,8 +182,9 @@ class Stage:
     async def open_gate(self) -> None:
         await self.http.post(f"{self.service.model_url}/gate/open")
 
-    async def answering(self, how_many: int) -> bool:
-        return (await self._report())["answering"] >= how_many
+    async def answering(self, *, at_least: int = 0, at_most: int = 1000) -> bool:
+        """Whether the model is in the middle of so many answers."""
+        return at_least <= (await self._report())["answering"] <= at_most
 
     # What is the case.
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cli.verify.ledger import Ledger
+from cli.verify.script import Script
 from tests.hosts.service import HostPart
 from tests.hosts.stage import Stage
 
@@ -23,23 +24,26 @@ SLACK_SECONDS = 1.0
 
 async def cut_from_everything(stage: Stage) -> None:
     """In mid-stream. Others take over; it comes back, changes nothing, and serves again."""
-    async with _cut(stage, []):
+    async with _cut(stage, stage.gated(TURNS), []):
         pass
 
 
 async def cut_for_long(stage: Stage) -> None:
     """Until Postgres, too, keeps no place for a host that is gone."""
     hosts = stage.network.hosts
-    async with _cut(stage, []) as cut:
+    async with _cut(stage, stage.gated(TURNS), []) as cut:
         postgres, gone = hosts["postgres"], hosts[cut.victim.name]
         await stage.until("Postgres lets go of it", lambda: not postgres.connected_to(gone), 60)
         stage.took("Postgres lets go of its connections", time.time() - cut.at, FORGOTTEN_SECONDS)
 
 
 async def cut_from_postgres(stage: Stage) -> None:
-    """It still has the model, and Redis to tell viewers what is void."""
-    async with _cut(stage, ["postgres"]):
-        pass
+    """It still has the model. It comes to the end of its answer and wants to write that down while
+    another one is in the middle of the same: only the fence knows better.
+    """
+    async with _cut(stage, stage.slow(TURNS), ["postgres"]) as cut:
+        heard = "it has heard all of its answers, and others haven't"
+        await stage.until(heard, lambda: stage.answering(at_most=len(cut.lost)), BEGIN_SECONDS)
 
 
 async def cut_from_redis(stage: Stage) -> None:
@@ -60,25 +64,29 @@ async def cut_from_redis(stage: Stage) -> None:
 @dataclass(frozen=True)
 class Cut:
     victim: HostPart
+    lost: set[str]
+    """The turns that it had."""
     at: float
 
 
 @asynccontextmanager
-async def _cut(stage: Stage, others: list[str]) -> AsyncGenerator[Cut]:
-    """Within the block others have taken over. Then the gate opens for both holders at once."""
-    async with stage.talking(stage.gated(TURNS)) as talking:
+async def _cut(stage: Stage, script: Script, others: list[str]) -> AsyncGenerator[Cut]:
+    """Within the block others have taken over. Then all is healed, and the gate opens for both."""
+    async with stage.talking(script) as talking:
         victim, lost = await _busiest(stage, talking.ledger)
-        cut = Cut(victim, time.time())
+        cut = Cut(victim, lost, time.time())
         stage.network.cut(victim.name, others)
-        await _taken_over(stage, cut, lost)
+        await _taken_over(stage, cut)
         yield cut
+        healed = time.time()
+        stage.network.heal()
         await stage.open_gate()
-        healed = time.monotonic()
-        await stage.heal()
         await stage.until("it knows", lambda: _turns(victim, "turn_lost") >= lost, 30)
-        stage.took("until the one cut off knows it", time.monotonic() - healed, SOON_SECONDS)
-        bounced = len(_turns(victim, "turn_lost") & lost)
-        stage.note("turns bounced, by its log", f"{bounced} of {len(lost)}")
+        knew = [line.at for line in victim.said("turn_lost") if line.fields["turn_id"] in lost]
+        stage.took(
+            "until the one cut off knows it", max(knew, default=healed) - healed, SOON_SECONDS
+        )
+        stage.note("turns bounced, by its log", f"{len(knew)} of {len(lost)}")
     completed = {str(line.fields["turn_id"]) for line in victim.said("turn_ended")}
     stage.expect("the one cut off ended none of them", not completed & lost)
     await _serves_again(stage, victim)
@@ -86,15 +94,17 @@ async def _cut(stage: Stage, others: list[str]) -> AsyncGenerator[Cut]:
 
 async def _busiest(stage: Stage, ledger: Ledger) -> tuple[HostPart, set[str]]:
     """The worker that has most of the turns, all of which are in the middle of their answer."""
-    await stage.until("all answers have begun", lambda: stage.answering(TURNS), BEGIN_SECONDS)
+    await stage.until(
+        "all answers have begun", lambda: stage.answering(at_least=TURNS), BEGIN_SECONDS
+    )
     turns = {sent.turn_id for sent in ledger.sent if sent.accepted}
     holders = stage.holders(turns)
     victim = max(holders, key=lambda worker: len(holders[worker]))
     return victim, holders[victim]
 
 
-async def _taken_over(stage: Stage, cut: Cut, lost: set[str]) -> None:
-    limits = stage.service.limits
+async def _taken_over(stage: Stage, cut: Cut) -> None:
+    limits, lost = stage.service.limits, cut.lost
     others = [worker for worker in stage.service.own_workers if worker is not cut.victim]
 
     def again() -> dict[str, float]:
