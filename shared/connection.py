@@ -135,15 +135,18 @@ def create_engine(settings: Settings) -> AsyncEngine:
         json_deserializer=msgspec.json.decode,
         connect_args={
             **connect_args(address),
-            "server_settings": POOLED_SETTINGS
-            if address.pooled
-            else SERVER_SETTINGS | LINE_SETTINGS,
+            "server_settings": settings_of(address),
             "timeout": CONNECT_SECONDS,
         },
     )
     prepare = _prepare_pooled if address.pooled else _prepare
     event.listen(engine.sync_engine, "connect", prepare)
     return engine
+
+
+def settings_of(address: PostgresAddress) -> dict[str, str]:
+    """What a session is told as it begins."""
+    return POOLED_SETTINGS if address.pooled else SERVER_SETTINGS | LINE_SETTINGS
 
 
 def connect_args(address: PostgresAddress) -> dict[str, Any]:
