@@ -91,6 +91,26 @@ def status(data_dir: DataDirOption = DEFAULT, url: UrlOption = "") -> None:
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+    data_dir: DataDirOption = DEFAULT,
+    url: Annotated[
+        str, typer.Option("--url", envvar="PARLEY_URL", help="Where the API is; else as set.")
+    ] = "",
+) -> None:
+    """Find out what is wrong with a deployment, and what to do about it.
+
+    Uses the settings of the environment, or of the running `parley up`. Exits with 1 if a check
+    failed; a warning is none.
+    """
+    from cli.doctor import doctor as run_doctor
+
+    with told_plainly():
+        fine = run_doctor(DataDir(data_dir), url, as_json=as_json)
+    raise typer.Exit(0 if fine else 1)
+
+
+@app.command()
 def chat(
     text: Annotated[
         str | None, typer.Argument(help="One message; without it, a conversation.")

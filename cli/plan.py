@@ -51,9 +51,8 @@ class Plan:
 
     @property
     def base_url(self) -> str:
-        """How this machine reaches the API, also when it listens on every address."""
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{self.port}"
+        """How this machine reaches the API."""
+        return reachable_url(self.host, self.port)
 
     @property
     def model(self) -> str:
@@ -130,6 +129,12 @@ def make_plan(
     if demo_port is not None:
         environment["PARLEY_DEMO_URL"] = f"http://127.0.0.1:{demo_port}/v1"
     return Plan(host, port, workers, data, environment, demo_port)
+
+
+def reachable_url(host: str, port: int) -> str:
+    """How this machine reaches what listens on `host`, which may be every address."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
 
 
 def names_this_machine(host: str) -> bool:

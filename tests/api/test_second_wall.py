@@ -45,7 +45,17 @@ pytestmark = pytest.mark.anyio
 SECRET = "private words"
 OWNERS = re.compile(r"\w+\.user_id = (\$\d+::VARCHAR)")
 # They speak of the whole service, on its behalf.
-OF_NOBODY = {"workers", "health", "proof", "audit", "erasure", "residue", "waiting", "fleet"}
+OF_NOBODY = {
+    "workers",
+    "health",
+    "proof",
+    "audit",
+    "erasure",
+    "residue",
+    "waiting",
+    "fleet",
+    "doctor",
+}
 FOR_NOBODY = {"conversations_to_run", "forget_old", "last_seqs"}
 
 

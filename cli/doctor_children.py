@@ -1,0 +1,76 @@
+"""Processes of ours that look at what only they know: `worker.probe` and `api.probe`.
+
+They have the settings, the libraries and the code of a worker and of an API; this package has not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+
+import msgspec
+
+API_SECONDS = 15.0
+"""Much longer than it takes to load."""
+MODEL_SECONDS = 20.0
+ASKING_SECONDS = 14.0
+"""Of these, for the model; a worker's libraries take the others to load."""
+
+
+class Probed(msgspec.Struct, frozen=True):
+    """What `worker/probe.py` prints; its `Probed` says what the fields mean."""
+
+    problems: list[str] = []
+    model: str = ""
+    at: str = ""
+    kind: str = "provider"
+    error: str = ""
+    status: int = 0
+    pieces: int = 0
+    first_seconds: float = 0.0
+    seconds: float = 0.0
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """What `api/probe.py` prints."""
+
+    problems: list[str]
+
+
+async def ask_worker(
+    seconds: float = MODEL_SECONDS, asking: float = ASKING_SECONDS
+) -> Probed | None:
+    """None where it said nothing in time."""
+    said = await output_of("worker.probe", "--seconds", str(asking), seconds=seconds)
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(said, type=Probed)
+    return None
+
+
+async def ask_api(seconds: float = API_SECONDS) -> list[str] | None:
+    """Why an API would not start; None where nothing is known."""
+    said = await output_of("api.probe", seconds=seconds)
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(said, type=Refused).problems
+    return None
+
+
+async def output_of(module: str, *arguments: str, seconds: float) -> bytes:
+    """What it printed; nothing where it took too long. Its complaints may say too much."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", module, *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            said, _ = await child.communicate()
+            return said
+    except TimeoutError:
+        return b""
+    finally:
+        with suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
