@@ -14,6 +14,7 @@ from cli.doctor_findings import (
     Check,
     Finding,
     all_checked,
+    checked,
     counted,
     failure,
     lasting,
@@ -41,6 +42,7 @@ APART_SECONDS = 2.0
 NEEDS_SCHEMA = ("row security", "connections", "workers", "queue")
 NEEDS_POSTGRES = ("migrations", *NEEDS_SCHEMA, "clock", "database")
 AWAY = "Postgres is away"
+NEVER = "the database was never migrated"
 Now = Callable[[], float]
 
 LOGIN_REFUSED = "Correct the user and the password in DATABASE_URL, or Postgres' pg_hba.conf."
@@ -75,12 +77,10 @@ async def examine_postgres(settings: Settings, *, now: Now = time.time) -> list[
     try:
         async with asyncio.timeout(CHECK_SECONDS), db.snapshot(LOGIN) as tx:
             found = await server(tx)
-            revision = await schema_revision(tx)
         return [
             check_server(found, where),
-            check_migrations(revision),
             ok("database", sized(found.database_bytes)),
-            *await examine_rows(db, settings, found, revision, now),
+            *await examine_schema(db, settings, found, now),
         ]
     except TimeoutError as error:
         return away(f"{where} doesn't answer within {CHECK_SECONDS:g} s", error)
@@ -119,9 +119,10 @@ def check_server(found: Server, where: str) -> Finding:
     return ok("postgres", said)
 
 
-def check_migrations(revision: str | None) -> Finding:
+async def check_migrations(tx: Transaction) -> Finding:
+    revision = await schema_revision(tx)
     if revision is None:
-        return failure("migrations", "the database was never migrated", "Run `parley migrate`.")
+        return failure("migrations", NEVER, "Run `parley migrate`.")
     said = f"the database is at {revision}, this release wants {SCHEMA_REVISION}"
     if revision < SCHEMA_REVISION:
         return failure("migrations", said, "Run `parley migrate` of this release.")
@@ -130,10 +131,12 @@ def check_migrations(revision: str | None) -> Finding:
     return ok("migrations", f"at {revision}, as this release wants it")
 
 
-async def examine_rows(
-    db: Database, settings: Settings, found: Server, revision: str | None, now: Now
+async def examine_schema(
+    db: Database, settings: Settings, found: Server, now: Now
 ) -> list[Finding]:
     """What needs a schema is left out where there is none."""
+    migrations = await checked("migrations", asks(db, "migrations", check_migrations))
+    missing = NEEDS_SCHEMA if migrations.said == NEVER else ()
     checks: dict[str, Callable[[Transaction], Awaitable[Finding]]] = {
         "row security": partial(check_guard, found=found),
         "connections": partial(check_connections, found=found, pool=settings.database_pool_size),
@@ -141,11 +144,11 @@ async def examine_rows(
         "queue": partial(check_queue, running_limit=settings.parley_limit_running_turns),
         "clock": partial(check_clock, now=now),
     }
-    missing = NEEDS_SCHEMA if revision is None else ()
     asked = {name: asks(db, name, ask) for name, ask in checks.items() if name not in missing}
     return [
+        migrations,
         *await all_checked(asked),
-        *(unknown(name, "the database was never migrated") for name in missing),
+        *(unknown(name, NEVER) for name in missing),
     ]
 
 

@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from redis.exceptions import ConnectionError as RedisConnectionError
+
 from cli.doctor_findings import (
     CHECK_SECONDS,
     Finding,
@@ -50,7 +52,7 @@ async def examine_redis(settings: Settings, *, now: Now = time.time) -> list[Fin
         async with asyncio.timeout(CHECK_SECONDS):
             return await ask(redis, where, now)
     except REDIS_ERRORS as error:
-        return away(f"{where} can't be used ({type(error).__name__})", error)
+        return away(f"{where} can't be used ({kind_of(error)})", error)
     finally:
         with suppress(*REDIS_ERRORS):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -58,8 +60,15 @@ async def examine_redis(settings: Settings, *, now: Now = time.time) -> list[Fin
 
 
 def away(said: str, error: BaseException) -> list[Finding]:
-    remedy = REMEDIES.get(type(error).__name__, START)
+    remedy = REMEDIES.get(kind_of(error), START)
     return [failure("redis", said, remedy), *(unknown(name, AWAY) for name in NEEDS_REDIS)]
+
+
+def kind_of(error: BaseException) -> str:
+    """redis-py calls much a ConnectionError; what is behind it tells more."""
+    while isinstance(error, RedisConnectionError) and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__ or error
+    return type(error).__name__
 
 
 async def ask(redis: Redis, where: str, now: Now) -> list[Finding]:
@@ -71,7 +80,7 @@ async def ask(redis: Redis, where: str, now: Now) -> list[Finding]:
     return [
         check_server(info, where),
         check_memory(info),
-        ok("rings", f"{counted(rings, 'ring')} not heard yet"),
+        ok("rings", f"{counted(rings, 'ring')}, with those of turns that run"),
         compared("redis clock", apart, "Redis'"),
     ]
 

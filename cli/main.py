@@ -81,11 +81,28 @@ def token(
 
 
 @app.command()
-def status(data_dir: DataDirOption = DEFAULT, url: UrlOption = "") -> None:
-    """Show the processes of `parley up` and whether the service is ready."""
+def status(
+    data_dir: DataDirOption = DEFAULT,
+    url: UrlOption = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Queue, turns and workers, live.")] = False,
+    interval: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=60, help="Seconds between two pictures; usually 0.5."),
+    ] = None,
+) -> None:
+    """Show the processes of `parley up` and whether the service is ready.
+
+    With --watch the service at work, until Ctrl-C; where the output is no terminal, a line a
+    second.
+    """
     from cli.status import show_status
 
     with told_plainly():
+        if watch:
+            from cli.watch import watch as run_watch
+
+            run_watch(DataDir(data_dir), url, interval)
+            return
         fine = show_status(DataDir(data_dir), url)
     raise typer.Exit(0 if fine else 1)
 
