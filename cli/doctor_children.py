@@ -38,19 +38,18 @@ class Refused(msgspec.Struct, frozen=True):
     problems: list[str]
 
 
-async def ask_worker(
-    seconds: float = MODEL_SECONDS, asking: float = ASKING_SECONDS
-) -> Probed | None:
+async def ask_worker() -> Probed | None:
     """None where it said nothing in time."""
-    said = await output_of("worker.probe", "--seconds", str(asking), seconds=seconds)
+    asking = ("--seconds", str(ASKING_SECONDS))
+    said = await output_of("worker.probe", *asking, seconds=MODEL_SECONDS)
     with suppress(msgspec.DecodeError):
         return msgspec.json.decode(said, type=Probed)
     return None
 
 
-async def ask_api(seconds: float = API_SECONDS) -> list[str] | None:
+async def ask_api() -> list[str] | None:
     """Why an API would not start; None where nothing is known."""
-    said = await output_of("api.probe", seconds=seconds)
+    said = await output_of("api.probe", seconds=API_SECONDS)
     with suppress(msgspec.DecodeError):
         return msgspec.json.decode(said, type=Refused).problems
     return None

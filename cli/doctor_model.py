@@ -31,6 +31,7 @@ REMEDIES = {
     "drops packets looks the same.",
     "model_invalid": "Correct OPENAI_BASE_URL: what answers there speaks no Chat Completions.",
     "model_incomplete": NO_STREAM,
+    "internal": "Correct OPENAI_BASE_URL: user and password in it don't go with a key.",
 }
 ELSE = "Look at the provider's status page, and at what the model's server logs."
 

@@ -7,6 +7,15 @@ there. Neither the key nor any word of the model or its provider is printed.
 
 from __future__ import annotations
 
+import gc
+
+import pydantic
+
+if __name__ == "__main__":
+    # As a worker does, and for its reasons (`main.py`): loading is most of what is done here.
+    gc.disable()
+    pydantic.BaseModel.model_config["defer_build"] = True
+
 import argparse
 import asyncio
 import logging
