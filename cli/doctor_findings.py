@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 import msgspec
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.store.doctor import reason
 
@@ -61,7 +62,7 @@ async def checked(name: str, check: Check, seconds: float = CHECK_SECONDS) -> Fi
     except Exception as error:
         return failure(
             name,
-            f"the check itself failed ({reason(error)})",
+            f"the check itself failed ({kind_of(error)})",
             "Look into the log of what it asks; if that says nothing, tell Parley's developers.",
         )
 
@@ -69,6 +70,13 @@ async def checked(name: str, check: Check, seconds: float = CHECK_SECONDS) -> Fi
 async def all_checked(checks: dict[str, Check]) -> list[Finding]:
     """Side by side, told in the order given."""
     return list(await asyncio.gather(*(checked(name, check) for name, check in checks.items())))
+
+
+def kind_of(error: BaseException) -> str:
+    """Its name. redis-py calls much a ConnectionError; what is behind it tells more."""
+    while isinstance(error, RedisConnectionError) and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__ or error
+    return reason(error)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:

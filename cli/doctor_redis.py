@@ -12,13 +12,12 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-
 from cli.doctor_findings import (
     CHECK_SECONDS,
     Finding,
     counted,
     failure,
+    kind_of,
     ok,
     sized,
     unknown,
@@ -62,13 +61,6 @@ async def examine_redis(settings: Settings, *, now: Now = time.time) -> list[Fin
 def away(said: str, error: BaseException) -> list[Finding]:
     remedy = REMEDIES.get(kind_of(error), START)
     return [failure("redis", said, remedy), *(unknown(name, AWAY) for name in NEEDS_REDIS)]
-
-
-def kind_of(error: BaseException) -> str:
-    """redis-py calls much a ConnectionError; what is behind it tells more."""
-    while isinstance(error, RedisConnectionError) and (error.__cause__ or error.__context__):
-        error = error.__cause__ or error.__context__ or error
-    return type(error).__name__
 
 
 async def ask(redis: Redis, where: str, now: Now) -> list[Finding]:

@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import Generic, NamedTuple, TypeVar
 
 from cli.doctor_api import Seen, There, look
+from cli.doctor_findings import kind_of
 from shared.connection import EVERYONE
 from shared.db import Database
 from shared.redis import QUEUE, Redis
 from shared.settings import Settings
-from shared.store.doctor import Ended, ended, reason
+from shared.store.doctor import Ended, ended
 from shared.store.fleet import Fleet, WorkerState, fleet, worker_states
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Source(Generic[T]):
                 async with asyncio.timeout(ASK_SECONDS):
                     self.value, self.why = await self._ask(), ""
             except Exception as error:
-                self.value, self.why = None, reason(error)
+                self.value, self.why = None, kind_of(error)
             self.told.set()
             await asyncio.sleep(seconds)
 
