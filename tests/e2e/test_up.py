@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -52,6 +54,29 @@ async def test_the_page_is_there_and_opens_signed_in(running: Up) -> None:
         opened = await browser.post("/api/session/launcher")
         assert (opened.status_code, opened.json()["user_id"]) == (201, "developer")
         assert (await browser.post("/api/chat/conversations", json={})).status_code == 201
+
+
+async def test_the_doctor_finds_it_well(running: Up) -> None:
+    """By the settings that its processes were started with: nothing is set here."""
+    await running.ready()
+
+    found: dict[str, dict[str, str]] = {}
+
+    def ask() -> bool:
+        """Another test may have killed something a moment ago."""
+        done = parley("doctor", "--json", "--data-dir", str(running.data.root))
+        report = json.loads(done.stdout)
+        assert report["ok"] == (done.returncode == 0)
+        found.update({check["check"]: check for check in report["checks"]})
+        return done.returncode == 0
+
+    await until(lambda: asyncio.to_thread(ask), seconds=60)
+    assert found["settings"]["said"] == "valid, those of the running `parley up`"
+    assert found["processes"]["said"].endswith("redis, postgres are up")
+    assert found["api"]["said"] == "ready"
+    assert found["row security"]["said"] == "holds for parley_service"
+    assert found["model"]["said"].startswith("stand-in at 127.0.0.1:")
+    assert not [one for one in found.values() if one["state"] == "not checked"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,19 +6,19 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import asyncpg
 import pytest
-import redis
 
 from cli.data_dir import DataDir
 from cli.doctor_findings import Finding, State, exit_code
 from cli.doctor_postgres import NEEDS_SCHEMA, examine_postgres
-from cli.doctor_redis import NEEDS_REDIS, examine_redis
-from cli.embedded import Service, start_postgres
+from cli.doctor_redis import examine_redis
+from cli.embedded import start_postgres
 from cli.postgres import Postgres
 from shared.connection import EVERYONE
 from shared.db import Database
@@ -261,34 +261,14 @@ async def test_a_clock_that_is_wrong(settings: Settings) -> None:
             assert "time server" in found.remedy
 
 
-async def test_what_can_be_wrong_with_redis(own_valkey: Service) -> None:
-    admin = redis.Redis.from_url(own_valkey.url)
-    assert (await redis_of(own_valkey.url))["redis memory"].state is State.ok
-    admin.config_set("maxmemory-policy", "allkeys-lru")
-    found = (await redis_of(own_valkey.url))["redis memory"]
-    assert (found.state, "noeviction" in found.remedy) == (State.warning, True)
-    admin.config_set("maxmemory-policy", "noeviction")
-    admin.config_set("maxmemory", "100kb")
-    found = (await redis_of(own_valkey.url))["redis memory"]
-    assert (found.state, "Raise maxmemory" in found.remedy) == (State.failure, True)
-    admin.config_set("maxmemory", 0)
-    admin.execute_command("REPLICAOF", "127.0.0.1", "1")
-    found = (await redis_of(own_valkey.url))["redis"]
-    assert (found.state, "primary" in found.remedy) == (State.failure, True)
-    admin.execute_command("REPLICAOF", "NO", "ONE")
-    admin.config_set("requirepass", "right")
-    found = (await redis_of(f"{own_valkey.url}?password=sesame"))["redis"]
-    assert (found.state, "password in REDIS_URL" in found.remedy) == (State.failure, True)
-    assert "sesame" not in str(found)
-    admin.close()
-    own_valkey.kill()
-    told = await redis_of(own_valkey.url)
-    assert (told["redis"].state, "Start Redis" in told["redis"].remedy) == (State.failure, True)
-    assert {told[name].said for name in NEEDS_REDIS} == {"Redis is away"}
-
-
-async def test_a_redis_that_is_silent_or_has_no_address() -> None:
-    found = (await redis_of("sesame:6379"))["redis"]
-    assert "(ValueError)" in found.said
-    assert "Write it as redis://" in found.remedy
-    assert "sesame" not in str(found)
+async def test_what_is_silent_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("postgres", "redis"):
+        monkeypatch.setattr(f"cli.doctor_{name}.CHECK_SECONDS", 0.2)
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        at = f"127.0.0.1:{listener.getsockname()[1]}"
+        found = await postgres_of(make_settings(f"postgresql://u:p@{at}/x", NOWHERE))
+        assert found["postgres"].said == f"x at {at} doesn't answer within 0.2 s"
+        found = await redis_of(f"redis://{at}/0")
+        assert found["redis"].said == f"{at} can't be used (TimeoutError)"
+    assert time.monotonic() - began < 5
