@@ -84,7 +84,7 @@ async def examine(data: DataDir, url: str) -> list[Finding]:
     """Every check, side by side; told in one order."""
     around = surroundings(data)
     findings = [check_settings(around, data), check_disk(data.root)]
-    if (processes := check_processes(data)) is not None:
+    if around.source is not Source.environment and (processes := check_processes(data)):
         findings.append(processes)
     if around.source is Source.nothing:
         findings.append(check_embedded())
