@@ -14,8 +14,8 @@ PORTS = (("PARLEY_PORT", "8000"), ("PARLEY_METRICS_PORT", "0"))
 SECONDS = 2.0
 
 
-def answers(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+def answers(port: int, seconds: float = SECONDS) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request("HEAD", "/health")
         connection.getresponse()

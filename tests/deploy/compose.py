@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
+from shared.settings import Settings
 from tests.fixtures.processes import ROOT
 
 FILE = ROOT / "docker-compose.yml"
@@ -22,11 +23,10 @@ def load(variables: Mapping[str, str], path: Path = FILE) -> dict[str, Any]:
 
 def filled(node: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(node, dict):
-        items: dict[str, Any] = node
-        return {key: filled(value, variables) for key, value in items.items()}
+        items = cast("dict[str, Any]", node).items()
+        return {key: filled(value, variables) for key, value in items}
     if isinstance(node, list):
-        found: list[Any] = node
-        return [filled(value, variables) for value in found]
+        return [filled(value, variables) for value in cast("list[Any]", node)]
     return replaced(node, variables) if isinstance(node, str) else node
 
 
@@ -35,6 +35,18 @@ def replaced(text: str, variables: Mapping[str, str]) -> str:
         text = after
     assert "${" not in text, text
     return text
+
+
+def constant(file: str, name: str) -> float:
+    """Read and not imported: a process' entry changes the interpreter that it is loaded in."""
+    found = re.search(rf"^{name} = ([\d.]+)$", (ROOT / file).read_text(), re.MULTILINE)
+    assert found is not None, f"{name} is not in {file}"
+    return float(found[1])
+
+
+GRACE_SECONDS = constant("api/main.py", "GRACE_SECONDS")
+SETTLE_SECONDS = constant("worker/main.py", "SETTLE_SECONDS")
+DRAIN_SECONDS: float = Settings.model_fields["parley_drain_seconds"].default
 
 
 def stop_seconds(name: str) -> float:

@@ -10,16 +10,20 @@ import jsonschema
 import pytest
 import yaml
 
-from api.main import GRACE_SECONDS
 from cli.init import COMPOSE
 from shared.settings import Settings
-from tests.deploy.compose import FILE, load, stop_seconds
+from tests.deploy.compose import (
+    DRAIN_SECONDS,
+    FILE,
+    GRACE_SECONDS,
+    SETTLE_SECONDS,
+    load,
+    stop_seconds,
+)
 from tests.fixtures.processes import ROOT
-from worker.main import SETTLE_SECONDS
 
 OURS = ("migrate", "api", "worker")
 STORES = ("postgres", "valkey")
-DRAIN_SECONDS: float = Settings.model_fields["parley_drain_seconds"].default
 ALSO = {"PARLEY_METRICS_HOST", "PARLEY_METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 
 
