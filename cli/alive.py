@@ -1,13 +1,14 @@
 """`python -m cli.alive`: does the process of this container live? Exits with 0 if so.
 
-It asks the API's port and the worker's port of metrics, whichever is there. Any answer will do: it
-came from the event loop that does the work, and a part that is away is no reason to start anew.
+It asks the API's port and the worker's port of metrics, whichever is there. Neither looks at the
+stores for it: one that is away is no reason to start anew.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 
 PORTS = (("PARLEY_PORT", "8000"), ("PARLEY_METRICS_PORT", "0"))
@@ -17,13 +18,12 @@ SECONDS = 2.0
 def answers(port: int, seconds: float = SECONDS) -> bool:
     connection = HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
-        connection.request("HEAD", "/health")
-        connection.getresponse()
+        connection.request("GET", "/health")
+        return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False
     finally:
         connection.close()
-    return True
 
 
 def main() -> int:

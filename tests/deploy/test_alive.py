@@ -28,14 +28,15 @@ async def test_a_process_lives_as_long_as_its_loop_answers(starter: Starter) -> 
 
 
 def test_it_asks_whichever_port_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error is an answer too."""
+    """A worker that is stuck says so itself."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         served: int = server.getsockname()[1]
         monkeypatch.setenv("PARLEY_PORT", str(free_port()))
         monkeypatch.delenv("PARLEY_METRICS_PORT", raising=False)
         assert alive.main() == 1
         monkeypatch.setenv("PARLEY_METRICS_PORT", str(served))
-        assert answered(server, b"HTTP/1.1 503 Service Unavailable\r\n\r\n") == 0
+        assert answered(server, b"HTTP/1.1 200 OK\r\n\r\n") == 0
+        assert answered(server, b"HTTP/1.1 503 Stuck\r\n\r\n") == 1
         assert answered(server, b"not HTTP\r\n\r\n") == 1
 
 

@@ -24,7 +24,7 @@ from tests.fixtures.processes import ROOT
 
 OURS = ("migrate", "api", "worker")
 STORES = ("postgres", "valkey")
-ALSO = {"PARLEY_METRICS_HOST", "PARLEY_METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+ALSO = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 
 from shared.settings import Settings
-from tests.deploy.compose import DRAIN_SECONDS, GRACE_SECONDS, SETTLE_SECONDS, load
+from tests.deploy.compose import DRAIN_SECONDS, GRACE_SECONDS, SETTLE_SECONDS
 from tests.fixtures.processes import ROOT
 
 FOLDER = ROOT / "deploy/kubernetes"
@@ -25,7 +25,6 @@ KUBECTL = Path(sys.executable).with_name("kubectl")
 SCHEMAS = [("plain", "1.37"), ("full", "1.37"), ("full", "1.31")]
 PODS = ("Deployment", "Job")
 CUSTOM = ("ScaledObject",)
-ALSO = {"PARLEY_METRICS_HOST", "PARLEY_METRICS_PORT"}
 Object = dict[str, Any]
 
 
@@ -91,7 +90,7 @@ def test_a_pod_has_no_rights_that_it_does_not_need(name: str) -> None:
 @pytest.mark.parametrize("name", ["parley-api", "parley-worker", "parley-migrate"])
 def test_it_runs_a_command_of_ours_with_settings_of_ours(name: str) -> None:
     container = container_of(name)
-    known = {field.upper() for field in Settings.model_fields} | ALSO
+    known = {field.upper() for field in Settings.model_fields}
     assert {variable["name"] for variable in container["env"]} <= known
     assert container["args"] == [name.removeprefix("parley-")]
     (config,) = of_kind("plain", "ConfigMap").values()
@@ -110,6 +109,16 @@ def test_an_api_is_let_in_when_it_is_ready_and_stays_while_it_lives() -> None:
     container = container_of("parley-api")
     paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in PROBES}
     assert paths == {"startup": "/health/ready", "readiness": "/health", "liveness": "/health"}
+
+
+def test_a_worker_that_is_stuck_is_started_anew() -> None:
+    container = container_of("parley-worker")
+    assert container["livenessProbe"]["httpGet"] == {"path": "/health", "port": "metrics"}
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    assert variables["PARLEY_METRICS_HOST"] == "0.0.0.0"
+    assert container["ports"] == [
+        {"name": "metrics", "containerPort": int(variables["PARLEY_METRICS_PORT"])}
+    ]
 
 
 PROBES = ("startup", "readiness", "liveness")
@@ -135,10 +144,6 @@ def test_nobody_reaches_a_worker_but_who_collects_its_figures() -> None:
     (worker,) = policies["parley-worker"]["ingress"]
     assert worker["ports"] == [{"port": "metrics"}]
     assert "ingress" not in policies["parley-migrate"]
-    compose = load({})["services"]["worker"]["environment"]["PARLEY_METRICS_PORT"]
-    assert container_of("parley-worker")["ports"] == [
-        {"name": "metrics", "containerPort": int(compose)}
-    ]
 
 
 def test_who_scales_is_not_set_back_by_an_apply() -> None:
