@@ -30,19 +30,27 @@ _QUICK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
+LABELS: dict[str, tuple[str, ...]] = {}
+"""Of each metric of ours, by its name without what Prometheus' format puts behind it."""
+
+
 def _counter(name: str, help_: str, *labels: str) -> Counter:
+    LABELS[name] = labels
     return Counter(name, help_, labels, registry=REGISTRY)
 
 
 def _gauge(name: str, help_: str, *labels: str) -> Gauge:
+    LABELS[name] = labels
     return Gauge(name, help_, labels, registry=REGISTRY)
 
 
 def _of_service(name: str, help_: str, *labels: str) -> Gauge:
+    LABELS[name] = labels
     return Gauge(name, help_, labels, registry=SERVICE)
 
 
 def _histogram(name: str, help_: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    LABELS[name] = labels
     return Histogram(name, help_, labels, buckets=buckets, registry=REGISTRY)
 
 
@@ -150,12 +158,44 @@ INFO = _gauge("parley_info", "Always 1.", "version", "schema")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 PHASES = ("queue", "first_token", "answer", "total")
-for _status in ("completed", "failed", "cancelled"):
-    ENDED.labels(_status)
-for _cause in ("new", "retried", "resumed", "takeover"):
-    CLAIMED.labels(_cause)
-for _phase in PHASES:
-    PHASE_SECONDS.labels(_phase)
+FAILURES = (
+    "answer_too_long",
+    "attempts_exhausted",
+    "internal",
+    "model_empty",
+    "model_incomplete",
+    "model_invalid",
+    "model_rate_limited",
+    "model_refused",
+    "model_rejected",
+    "model_timeout",
+    "model_unauthorized",
+    "model_unavailable",
+    "model_unreachable",
+    "token_budget_exhausted",
+    "too_many_model_calls",
+    "turn_timeout",
+)
+"""Every code a turn can fail with."""
+# A counter that first appears at 1 has not grown, as Prometheus sees it: the first failure of a
+# kind would be missing, and often there is no second. So what can be counted is there from the
+# start, at nothing.
+_KNOWN: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
+    (CLAIMED, ("new", "retried", "resumed", "takeover")),
+    (RETRIES, (*FAILURES, "drain", "unavailable")),
+    (ENDED, ("completed", "failed", "cancelled")),
+    (FAILED, FAILURES),
+    (PHASE_SECONDS, PHASES),
+    (MODEL_TOKENS, ("input", "output")),
+    (REPLAYS, ("opened", "missed", "gap")),
+    (
+        LIMITED,
+        ("address", "messages", "queued_turns", "requests", "running_turns", "streams", "tokens"),
+    ),
+)
+for _metric, _values in _KNOWN:
+    for _value in _values:
+        _metric.labels(_value)
 
 
 def exposition(*, service: bool = False) -> bytes:

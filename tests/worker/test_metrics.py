@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
+from typing import cast
 
 import httpx
 import pytest
 
 from shared.errors import SettingsError
+from shared.metrics import FAILURES
 from shared.settings import Settings
 from tests.fixtures.interruptions import let_lease_run_out
 from tests.fixtures.metrics import Metrics
 from tests.fixtures.processes import StartOne, free_port
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
+from worker.failures import ModelRejected, TurnFailed, failure_of
 from worker.sweep import renew
 from worker.watched import STUCK_AFTER_LEASES, watched
 
@@ -129,3 +133,17 @@ def test_a_port_that_is_taken_is_told(settings: Settings) -> None:
         here = settings.model_copy(update={"parley_metrics_port": port})
         with pytest.raises(SettingsError, match="PARLEY_METRICS_PORT"):
             watched(here, time.monotonic)
+
+
+def test_every_way_to_fail_is_there_before_it_happens() -> None:
+    """The first failure of a kind would be missing otherwise: what appears hasn't grown."""
+    statuses = (400, 401, 403, 408, 429, 500, 504)
+    kinds = [kind for kind in TurnFailed.__subclasses__() if kind is not ModelRejected]
+    errors: list[BaseException] = [cast("Callable[[], TurnFailed]", kind)() for kind in kinds]
+    errors += [*map(ModelRejected, statuses), ValueError()]
+    codes = {failure_of(error).code for error in errors}
+    assert codes == set(FAILURES)
+    found = Metrics()
+    for code in codes:
+        assert ("code", code) in found.labels
+        assert ("cause", code) in found.labels
