@@ -139,13 +139,15 @@ class Stack:
                 return said.startswith(b"+OK")
         return False
 
-    def worker(self, name: str, module: str = "worker.main", *arguments: str) -> Part:
-        """Ready when it says so: it has nothing to connect to."""
+    def worker(
+        self, name: str, module: str = "worker.main", *arguments: str, **changed: str
+    ) -> Part:
+        """Ready when it says so: it has nothing to connect to. `changed` are settings of its own."""
 
         def says_so(child: Child) -> bool:
             return '"worker_started"' in child.log.read_text(errors="replace")
 
-        return self.part(self._program(name, module, *arguments), says_so)
+        return self.part(self._program(name, module, *arguments, **changed), says_so)
 
     def part(self, program: Program, ready: Ready) -> Part:
         return Part(program, self.data, ready=ready, complaints=self.complaints)

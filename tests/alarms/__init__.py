@@ -1,0 +1,1 @@
+"""`make alarms`: faults are provoked, and the alerts of `deploy/observability` fire and resolve."""
