@@ -12,7 +12,7 @@ PYTHON ?=
 # Where Python may keep no bytecode, each of the many processes would compile all it loads anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up web test lint types contracts check mutants services upgrade hosts image-check bench lock venv runtime dev wire node modules browser
+.PHONY: help up web test lint types contracts check mutants services upgrade hosts alarms image-check bench lock venv runtime dev wire node modules browser
 
 help:
 	@echo "make up         start everything     (ARGS='--port 8123 --data-dir /some/where')"
@@ -23,9 +23,10 @@ help:
 	@echo "make services   the Postgres and Redis of others: other versions, TLS, poolers, sentinels"
 	@echo "make upgrade    replace the previous release by this one, and back, under load"
 	@echo "make hosts      several hosts, cut cables, bad weather: needs Linux and root"
+	@echo "make alarms     provoke faults and see the alerts fire and resolve"
+	@echo "make image-check   carry out the Dockerfile without Docker, and try it: needs Linux and root"
 	@echo "make bench      measure it beside its targets     (ARGS='turns flat')"
 	@echo "make lock       resolve the requirements*.lock again"
-	@echo "make image-check  carry out the Dockerfile without Docker, and try what comes of it (root, Linux)"
 
 # exec: the signals of Ctrl-C and `kill` reach Parley itself.
 up: runtime
@@ -93,6 +94,10 @@ upgrade: dev
 # Each part on a host of its own, and the network between them broken on purpose (docs/hosts.md).
 hosts: dev
 	@exec $(BIN)/python -m tests.hosts $(ARGS)
+
+# Each alert of deploy/observability once, by a real fault. Five minutes; pictures go to screenshots/.
+alarms: dev browser
+	@programs=$$(sh tests/alarms/prometheus.sh) && exec $(BIN)/python -m tests.alarms "$$programs" $(ARGS)
 
 # What has a target (bench/RESULTS.md). Ten minutes; leave the machine alone meanwhile.
 bench: dev

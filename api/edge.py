@@ -14,6 +14,7 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from api.browsers import Browsers
 from api.errors import INTERNAL, PROBLEM_JSON
+from api.limits import asks_for_health
 from api.traces import answered, request_span, until_streamed
 from shared.log import told
 from shared.metrics import METHODS, REQUEST_SECONDS
@@ -83,7 +84,9 @@ class Answer:
             self.status = message["status"]
             method = self.method if self.method in METHODS else "other"
             took = time.perf_counter() - self.began
-            REQUEST_SECONDS.labels(method, self.status).observe(took)
+            # Whoever looks after us asks all the time: a few requests that fail would not be seen.
+            if not asks_for_health(self._scope):
+                REQUEST_SECONDS.labels(method, self.status).observe(took)
             given = [(name.lower(), value) for name, value in message["headers"]]
             headers = self._browsers.headers(self._scope, given)
             message["headers"] = [*headers, (b"x-request-id", self._request_id.encode())]

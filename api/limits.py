@@ -150,7 +150,7 @@ class Limited:
             return
         visit = self._limits.visit(scope)
         cast("dict[str, Any]", scope)[VISIT] = visit
-        known = None if _asks_for_health(scope) else self._limits.knows_better(visit)
+        known = None if asks_for_health(scope) else self._limits.knows_better(visit)
         if known is not None:
             await _refuse(known, visit, send)
             return
@@ -176,7 +176,7 @@ class Limited:
                 self._limits.leave(visit.stream)
 
 
-def _asks_for_health(scope: HTTPScope) -> bool:
+def asks_for_health(scope: HTTPScope) -> bool:
     """By another method it gets no answer that is worth a look at its token."""
     return scope["method"] == "GET" and scope["path"].rstrip("/") in HEALTH
 

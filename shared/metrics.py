@@ -130,7 +130,8 @@ FEED_UP = _gauge("parley_feed_up", "1 while this process hears the live feed, el
 # Requests and limits.
 REQUEST_SECONDS = _histogram(
     "parley_http_request_seconds",
-    "From a request to the beginning of its answer. `wait=` and streams that replay take longer.",
+    "From a request to the beginning of its answer. `wait=` and streams that replay take longer. "
+    "The health routes and /metrics don't count.",
     _QUICK,
     "method",
     "status",

@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from shared.errors import SettingsError
-from shared.metrics import CONTENT_TYPE, exposition
+from shared.metrics import CONTENT_TYPE, INFO, exposition
+from shared.models import SCHEMA_REVISION
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def watched(settings: Settings, beat_at: Callable[[], float]) -> Callable[[], No
     """
     if not settings.parley_metrics_port:
         return lambda: None
+    INFO.labels(version("parley"), SCHEMA_REVISION).set(1)
     patience = settings.parley_lease_seconds * STUCK_AFTER_LEASES
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

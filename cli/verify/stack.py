@@ -142,7 +142,7 @@ class Stack:
     def worker(
         self, name: str, module: str = "worker.main", *arguments: str, **changed: str
     ) -> Part:
-        """Ready when it says so: it has nothing to connect to. `changed` are settings of its own."""
+        """Ready when it says so: it has nothing to connect to. `changed` are its own settings."""
 
         def says_so(child: Child) -> bool:
             return '"worker_started"' in child.log.read_text(errors="replace")

@@ -16,6 +16,7 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy.orm import aliased
 
 from shared.db import Transaction
 from shared.models import Turn, Worker
@@ -31,6 +32,7 @@ _active = (
     select(
         Turn.conversation_id,
         Turn.user_id,
+        Turn.seq,
         Turn.status,
         Turn.position,
         Turn.created_at,
@@ -84,6 +86,7 @@ _since = case(
 _found = (
     select(
         _turn.conversation_id,
+        _turn.seq,
         _turn.created_at,
         _since.label("since"),
         _suspect.label("suspect"),
@@ -116,8 +119,31 @@ async def conversations_to_run(
     return [row.conversation_id for row in found]
 
 
+# Whoever waits behind a turn of the same conversation can run from when that has ended. Only those
+# that seem to wait longest are looked at so closely: thousands may wait, and this is asked often.
+LOOKED_AT = 100
+_longest = (
+    select(_found.c.conversation_id, _found.c.seq, _found.c.since)
+    .where(_may_run)
+    .order_by(_found.c.since)
+    .limit(LOOKED_AT)
+    .subquery()
+)
+_before = aliased(Turn)
+_ended_before = (
+    select(_before.finished_at)
+    .where(_before.conversation_id == _longest.c.conversation_id, _before.seq < _longest.c.seq)
+    .order_by(_before.seq.desc())
+    .limit(1)
+    .scalar_subquery()
+)
 LONGEST = Statement(
-    select(func.extract("epoch", func.max(func.clock_timestamp() - _found.c.since))).where(_may_run)
+    select(
+        func.extract(
+            "epoch",
+            func.max(func.clock_timestamp() - func.greatest(_longest.c.since, _ended_before)),
+        )
+    )
 )
 
 

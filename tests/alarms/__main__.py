@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cli.verify.part import Part
-from tests.alarms.picture import panels, rows_of, shoot
+from tests.alarms.picture import Camera, panels, rows_of
 from tests.alarms.rules import alerts, check
 from tests.alarms.stage import Prometheus, Stage, staged
 from tests.alarms.traffic import SLOW, Traffic
@@ -31,6 +31,7 @@ RESOLVE_SECONDS = 120.0
 console = Console(highlight=False)
 
 Deed = Callable[[Stage, Traffic], Awaitable[None]]
+Photograph = Callable[["Drill"], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Drill:
 
 
 async def kill_workers_by_turns(stage: Stage, _: Traffic) -> None:
-    for worker in (*stage.workers, *stage.workers):
+    for worker in stage.workers:
         await worker.kill()
         await worker.start()
 
@@ -99,14 +100,6 @@ def _postgres(stage: Stage) -> list[Part]:
 
 DRILLS = (
     Drill(
-        "workers are killed, one after the other",
-        kill_workers_by_turns,
-        nothing,
-        frozenset({"ParleyTakeovers"}),
-        "takeovers",
-        lingers=True,
-    ),
-    Drill(
         "no worker is left",
         end_workers,
         start_workers,
@@ -126,6 +119,14 @@ DRILLS = (
         back(_redis),
         frozenset({"ParleyStoreAway redis"}),
         "redis-away",
+    ),
+    Drill(
+        "workers are killed, one after the other",
+        kill_workers_by_turns,
+        nothing,
+        frozenset({"ParleyTakeovers"}),
+        "takeovers",
+        lingers=True,
     ),
     Drill(
         "Postgres is away",
@@ -165,15 +166,15 @@ class Judge:
         return firing
 
 
-async def drill(one: Drill, stage: Stage, traffic: Traffic, judge: Judge, pictures: Path) -> None:
+async def drill(
+    one: Drill, stage: Stage, traffic: Traffic, judge: Judge, photograph: Photograph
+) -> None:
     console.print(f"[bold]{one.what}[/]")
     began = time.monotonic()
     await one.begin(stage, traffic)
     await until(lambda: judge.all_fire(one.fire), seconds=FIRE_SECONDS)
     console.print(f"   {', '.join(sorted(one.fire))}: fires after {time.monotonic() - began:.0f} s")
-    shown = rows_of({panel_of(name.split()[0]) for name in one.fire})
-    await shoot(stage.prometheus, shown, pictures / f"{one.picture}.png")
-    await shoot(stage.prometheus, panels(), pictures / f"{one.picture}-all.png")
+    await photograph(one)
     began = time.monotonic()
     await one.heal(stage, traffic)
     if one.lingers:
@@ -189,13 +190,22 @@ def panel_of(alert: str) -> int:
     return int(found["annotations"]["dashboard"].rpartition("=")[2])
 
 
-async def run(program: Path, pictures: Path) -> list[str]:
+async def run(program: Path, pictures: Path, *, whole: bool) -> list[str]:
     """What went wrong. Raises TimeoutError where an alert doesn't fire or resolve."""
-    async with staged(program) as stage, Traffic(stage.stack) as traffic:
+    async with (
+        staged(program) as stage,
+        Traffic(stage.stack) as traffic,
+        Camera(stage.prometheus) as camera,
+    ):
+
+        async def photograph(one: Drill) -> None:
+            shown = rows_of({panel_of(name.split()[0]) for name in one.fire})
+            await camera.shoot(panels() if whole else shown, pictures / f"{one.picture}.png")
+
         judge = Judge(stage.prometheus)
-        await until(lambda: busy(stage.prometheus), seconds=CALM_SECONDS)
         for one in DRILLS:
-            await drill(one, stage, traffic, judge, pictures)
+            await until(lambda: busy(stage.prometheus, judge), seconds=CALM_SECONDS)
+            await drill(one, stage, traffic, judge, photograph)
         await until(judge.silent, seconds=RESOLVE_SECONDS)
         console.print("Everything is resolved")
         proven = {name.split()[0] for one in DRILLS for name in one.fire}
@@ -203,20 +213,22 @@ async def run(program: Path, pictures: Path) -> list[str]:
         return [*judge.wrong, *(f"{name} was never provoked" for name in unproven)]
 
 
-async def busy(prometheus: Prometheus) -> bool:
-    """Turns end, and Prometheus sees it."""
-    found = await prometheus.now("sum(increase(parley_turns_ended_total[20s])) > 5")
-    return bool(found) and not await prometheus.firing()
+async def busy(prometheus: Prometheus, judge: Judge) -> bool:
+    """Everything is as on any day, and Prometheus sees it."""
+    ended = await prometheus.now('sum(rate(parley_turns_ended_total{status="completed"}[10s])) > 1')
+    waiting = await prometheus.now('max(parley_turns{status="queued"}) > 5')
+    return bool(ended) and not waiting and await judge.calm()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", type=Path, help="the folder of prometheus and promtool")
     parser.add_argument("--pictures", type=Path, default=Path("screenshots/alarms"))
+    parser.add_argument("--whole", action="store_true", help="pictures of the whole dashboard")
     given = parser.parse_args()
     began = time.monotonic()
     console.print(check(given.programs / "promtool").strip())
-    wrong = asyncio.run(run(given.programs / "prometheus", given.pictures))
+    wrong = asyncio.run(run(given.programs / "prometheus", given.pictures, whole=given.whole))
     console.print(f"{time.monotonic() - began:.0f} s; pictures are in {given.pictures}")
     for complaint in wrong:
         console.print(f"[red]{complaint}[/]")

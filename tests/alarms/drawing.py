@@ -10,13 +10,14 @@ from typing import NamedTuple
 PALETTE = (
     "#3a8f4d", "#e0a100", "#3b6fb6", "#d9622b", "#c4312e", "#7a52a3", "#1f9aa8", "#8a6d3b",
 )  # fmt: skip
-LEFT, BOTTOM, TOP, LEGEND = 46, 16, 6, 18
+LEFT, BOTTOM, TOP, LEGEND = 46, 16, 6, 30
 
 
 class Line(NamedTuple):
     name: str
     points: list[tuple[float, float]]
     """Seconds since 1970, and the value."""
+    color: str
 
 
 class Plane(NamedTuple):
@@ -36,10 +37,14 @@ class Plane(NamedTuple):
         return TOP + inner * (1 - min(value, self.most) / self.most)
 
 
-def number(value: float, unit: str) -> str:
+def number(value: float, unit: str, decimals: int | None = None) -> str:
     if math.isnan(value):
         return "NaN"
     match unit:
+        case "percentunit" if decimals is not None:
+            return f"{value:.{decimals}%}"
+        case "short" | "s" if decimals is not None:
+            return f"{value:,.{decimals}f}{' s' if unit == 's' else ''}"
         case "percentunit":
             return f"{value:.0%}" if value >= 0.1 or value == 0 else f"{value:.1%}"
         case "bytes":
@@ -71,8 +76,7 @@ def chart(
     top = most or _round(max([*values, limit * 0.6 if limit else 0.0]))
     plane = Plane(width, height, time.time() - seconds, seconds, top)
     parts = [_grid(plane, unit)]
-    for index, line in reversed(list(enumerate(shown))):
-        parts.append(_line(plane, line, PALETTE[index % len(PALETTE)], filled=stacked))
+    parts += [_line(plane, line, filled=stacked) for line in reversed(shown)]
     if limit is not None and limit <= top:
         y = plane.y(limit)
         parts.append(f"<line x1={LEFT} x2={width - 8} y1={y} y2={y} stroke=#c4312e />")
@@ -83,10 +87,10 @@ def chart(
 def _stacked(lines: list[Line]) -> list[Line]:
     below: dict[float, float] = {}
     found: list[Line] = []
-    for name, points in lines:
-        for at, value in points:
+    for line in lines:
+        for at, value in line.points:
             below[at] = below.get(at, 0.0) + (value if math.isfinite(value) else 0.0)
-        found.append(Line(name, [(at, below[at]) for at, _ in points]))
+        found.append(line._replace(points=[(at, below[at]) for at, _ in line.points]))
     return found
 
 
@@ -113,7 +117,7 @@ def _grid(plane: Plane, unit: str) -> str:
     return "".join(parts)
 
 
-def _line(plane: Plane, line: Line, color: str, *, filled: bool) -> str:
+def _line(plane: Plane, line: Line, *, filled: bool) -> str:
     pieces: list[list[tuple[float, float]]] = [[]]
     before: float | None = None
     for at, value in line.points:
@@ -122,7 +126,7 @@ def _line(plane: Plane, line: Line, color: str, *, filled: bool) -> str:
         if math.isfinite(value):
             pieces[-1].append((plane.x(at), plane.y(value)))
         before = at
-    return "".join(_piece(plane, piece, color, filled=filled) for piece in pieces if piece)
+    return "".join(_piece(plane, piece, line.color, filled=filled) for piece in pieces if piece)
 
 
 def _piece(plane: Plane, piece: list[tuple[float, float]], color: str, *, filled: bool) -> str:
@@ -135,17 +139,21 @@ def _piece(plane: Plane, piece: list[tuple[float, float]], color: str, *, filled
         return drawn
     floor = plane.y(0)
     around = f"{piece[0][0]:.1f},{floor:.1f} {path} {piece[-1][0]:.1f},{floor:.1f}"
-    return f"<polygon points='{around}' fill='#fff' /><polygon points='{around}' fill='{color}' fill-opacity=.25 />{drawn}"
+    white = f"<polygon points='{around}' fill='#fff' />"
+    return f"{white}<polygon points='{around}' fill='{color}' fill-opacity=.25 />{drawn}"
 
 
 def _legend(plane: Plane, lines: list[Line]) -> str:
+    """In two rows at most."""
     parts: list[str] = []
-    x = 8.0
-    for index, line in enumerate(lines):
-        if x > plane.width - 30:
+    x, y = 8.0, plane.height - LEGEND + 13
+    for line in lines:
+        width = 22 + 6.0 * len(line.name)
+        if x + width > plane.width and x > 8:
+            x, y = 8.0, y + 14
+        if y > plane.height:
             break
-        y, color = plane.height - 5, PALETTE[index % len(PALETTE)]
-        parts.append(f"<rect x={x} y={y - 8} width=9 height=9 fill='{color}' />")
+        parts.append(f"<rect x={x} y={y - 8} width=9 height=9 fill='{line.color}' />")
         parts.append(f"<text x={x + 13} y={y}>{html.escape(line.name)}</text>")
-        x += 24 + 6.2 * len(line.name)
+        x += width
     return "".join(parts)

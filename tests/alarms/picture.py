@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import html
 import json
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import async_playwright
+from playwright.async_api import ViewportSize, async_playwright
 
-from tests.alarms.drawing import Line, chart, number
+from tests.alarms.drawing import PALETTE, Line, chart, number
 from tests.alarms.rules import ROOT, hurried
 from tests.alarms.stage import SCRAPE_SECONDS, Prometheus, Series
 from tests.fixtures.browser import FLAGS, executable
@@ -25,12 +26,13 @@ COLORS = {
     "green": "#3a8f4d",
     "orange": "#d9822b",
     "red": "#c4312e",
+    "dark-red": "#7d1a18",
     "blue": "#3b6fb6",
     "gray": "#8a8f98",
 }
 STYLE = """
 body{margin:0;background:#f4f5f5;font:12px sans-serif;color:#222;position:relative}
-.panel{position:absolute;background:#fff;border:1px solid #d5d7da;box-sizing:border-box;overflow:hidden}
+.panel{position:absolute;background:#fff;border:1px solid #d5d7da;box-sizing:border-box}
 .panel h2{font-size:12px;margin:4px 6px 0;white-space:nowrap;overflow:hidden}
 .row{position:absolute;font-weight:bold;font-size:13px;padding:6px 4px;box-sizing:border-box}
 .stat{display:flex;position:absolute;inset:22px 0 0 0;color:#fff;text-align:center}
@@ -58,7 +60,9 @@ def rows_of(wanted: set[int]) -> list[Panel]:
     top, found = 0, list[Panel]()
     for row in kept:
         first = row[0]["gridPos"]["y"]
-        found += [p | {"gridPos": p["gridPos"] | {"y": p["gridPos"]["y"] - first + top}} for p in row]
+        found += [
+            p | {"gridPos": p["gridPos"] | {"y": p["gridPos"]["y"] - first + top}} for p in row
+        ]
         top = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in found)
     return found
 
@@ -84,7 +88,9 @@ class Painter:
         if panel["type"] == "row":
             return f"<div class=row style='{place}'>{title}</div>"
         body = await (self._stat(panel) if panel["type"] == "stat" else self._lines(panel))
-        return f"<div class=panel id=panel-{panel['id']} style='{place}'><h2>{title}</h2>{body}</div>"
+        return (
+            f"<div class=panel id=panel-{panel['id']} style='{place}'><h2>{title}</h2>{body}</div>"
+        )
 
     async def _stat(self, panel: Panel) -> str:
         defaults = panel["fieldConfig"]["defaults"]
@@ -92,20 +98,28 @@ class Painter:
         for target in panel["targets"]:
             for series in await self.prometheus.now(_query(target)):
                 text, color = shown_as(float(series["value"][1]), defaults)
-                name = _legend(target, series["metric"]) if target["legendFormat"] != "__auto" else ""
+                name = (
+                    _legend(target, series["metric"]) if target["legendFormat"] != "__auto" else ""
+                )
                 boxes.append(_box(text, color, name))
         return f"<div class=stat>{''.join(boxes) or _box(defaults['noValue'], 'gray', '')}</div>"
 
     async def _lines(self, panel: Panel) -> str:
-        lines = [
-            Line(
-                _legend(target, series["metric"]),
-                [(float(at), float(value)) for at, value in series["values"]],
-            )
+        found = [
+            (_legend(target, series["metric"]), series["values"])
             for target in panel["targets"]
             for series in await self.prometheus.lately(
                 _query(target), seconds=SECONDS, step=SCRAPE_SECONDS
             )
+        ]
+        painted = _painted(panel)
+        lines = [
+            Line(
+                name,
+                [(float(at), float(value)) for at, value in values],
+                painted.get(name, PALETTE[index % len(PALETTE)]),
+            )
+            for index, (name, values) in enumerate(found)
         ]
         defaults = panel["fieldConfig"]["defaults"]
         red = [step["value"] for step in defaults["thresholds"]["steps"] if step["color"] == "red"]
@@ -120,6 +134,15 @@ class Painter:
             limit=red[0] if red else None,
             seconds=SECONDS,
         )
+
+
+def _painted(panel: Panel) -> dict[str, str]:
+    """Colors that belong to names."""
+    colors: dict[str, str] = {}
+    for override in panel["fieldConfig"]["overrides"]:
+        color = override["properties"][0]["value"]["fixedColor"]
+        colors[override["matcher"]["options"]] = COLORS.get(color, color)
+    return colors
 
 
 def _query(target: dict[str, Any]) -> str:
@@ -142,9 +165,11 @@ def _box(text: str, color: str, name: str) -> str:
 def shown_as(value: float, defaults: dict[str, Any]) -> tuple[str, str]:
     """Text and color, as Grafana's mappings and thresholds have it."""
     unknown = value != value
-    color, text = "gray", number(value, defaults["unit"])
+    color, text = "gray", number(value, defaults["unit"], defaults.get("decimals"))
     if not unknown:
-        passed = [s for s in defaults["thresholds"]["steps"] if s["value"] is None or value >= s["value"]]
+        passed = [
+            s for s in defaults["thresholds"]["steps"] if s["value"] is None or value >= s["value"]
+        ]
         color = passed[-1]["color"]
     for mapping in defaults["mappings"]:
         options = mapping["options"]
@@ -160,14 +185,29 @@ def shown_as(value: float, defaults: dict[str, Any]) -> tuple[str, str]:
     return text, color
 
 
-async def shoot(prometheus: Prometheus, shown: list[Panel], to: Path) -> None:
-    """A PNG of these panels as they are now."""
-    page_text = await Painter(prometheus).page(shown)
-    height = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in shown) * UNIT
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable(), args=[*FLAGS])
-        page = await browser.new_page(viewport={"width": 24 * COLUMN, "height": height})
-        await page.set_content(page_text)
+class Camera:
+    """Makes a PNG of panels as they are now. `async with`."""
+
+    def __init__(self, prometheus: Prometheus) -> None:
+        self._painter = Painter(prometheus)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Camera:
+        playwright = await self._stack.enter_async_context(async_playwright())
+        self._browser = await playwright.chromium.launch(
+            executable_path=executable(), args=[*FLAGS]
+        )
+        self._stack.push_async_callback(self._browser.close)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def shoot(self, shown: list[Panel], to: Path) -> None:
+        height = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in shown) * UNIT
+        size: ViewportSize = {"width": 24 * COLUMN, "height": height}
+        page = await self._browser.new_page(viewport=size)
+        await page.set_content(await self._painter.page(shown))
         to.parent.mkdir(parents=True, exist_ok=True)
         await page.screenshot(path=to)
-        await browser.close()
+        await page.close()

@@ -37,7 +37,9 @@ def hurried(expression: str) -> str:
 
 def write_hurried(path: Path) -> None:
     rules = [
-        rule | {"expr": hurried(rule["expr"])} | ({"for": faster(rule["for"])} if "for" in rule else {})
+        rule
+        | {"expr": hurried(rule["expr"])}
+        | ({"for": faster(rule["for"])} if "for" in rule else {})
         for rule in alerts()
     ]
     path.write_text(yaml.safe_dump({"groups": [{"name": "hurried", "rules": rules}]}))

@@ -12,10 +12,10 @@ from cli.verify.stack import Stack
 
 TALKS = 8
 PAUSE_SECONDS = 0.3
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 0.3
-SLOW = "slow 100 " + "word " * 20
-"""An answer of two seconds: a worker always has some in hand."""
+SLOW = "call list_tasks {}\nthen slow 100 " + "word " * 20
+"""A tool, and an answer of two seconds: a worker always has some in hand."""
 ENDED = {"completed", "failed", "cancelled"}
 BEGIN = "/api/chat/conversations"
 

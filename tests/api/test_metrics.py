@@ -118,6 +118,12 @@ async def test_streams_requests_and_the_way_to_the_rows(
             return (await look(client))("parley_streams_open") == 0
 
         await until(closed)
+        before = await look(client)
+        for path in ("/health", "/health/ready", "/metrics"):
+            await client.get(path)
+        after = await look(client)
+        seen = {"method": "GET", "status": "200"}
+        assert after(count, **seen) == before(count, **seen)
         await client.request("PROPFIND", "/health")
         found = await look(client)
         assert ("method", "other") in found.labels

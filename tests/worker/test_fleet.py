@@ -62,6 +62,23 @@ async def test_the_longest_wait_is_of_a_turn_that_could_run(
     assert 60 <= found.longest_wait_seconds < 90
 
 
+async def test_who_waited_behind_another_turn_waits_from_its_end_on(
+    desk: Desk, waiting: tuple[UUID, UUID]
+) -> None:
+    """Long queues of single conversations are not a lack of workers."""
+    first, second = waiting
+    await change(
+        desk.db,
+        "UPDATE turns SET status = 'completed', position = NULL,"
+        " finished_at = clock_timestamp() - interval '20 seconds' WHERE id = :id",
+        id=first,
+    )
+    await change(desk.db, "UPDATE turns SET position = 1 WHERE id = :id", id=second)
+    found = await look(desk.db)
+    assert found.queued == 1
+    assert 20 <= found.longest_wait_seconds < 50
+
+
 async def test_who_waits_for_their_own_limit_does_not_wait_for_us(
     desk: Desk, waiting: tuple[UUID, UUID]
 ) -> None:

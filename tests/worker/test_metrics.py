@@ -13,6 +13,7 @@ import pytest
 
 from shared.errors import SettingsError
 from shared.metrics import FAILURES
+from shared.models import SCHEMA_REVISION
 from shared.settings import Settings
 from tests.fixtures.interruptions import let_lease_run_out
 from tests.fixtures.metrics import Metrics
@@ -108,6 +109,7 @@ async def test_a_worker_answers_at_its_own_port(worker_process: StartOne) -> Non
         health = await client.get("/health")
         nothing = await client.get("/other")
     assert found("parley_worker_places") == 50
+    assert ("schema", SCHEMA_REVISION) in found.labels
     assert "parley_workers" not in found.names  # what is said of the service, the APIs say
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     assert nothing.status_code == 404
