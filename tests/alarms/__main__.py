@@ -172,15 +172,16 @@ async def drill(
     console.print(f"[bold]{one.what}[/]")
     began = time.monotonic()
     await one.begin(stage, traffic)
-    await until(lambda: judge.all_fire(one.fire), seconds=FIRE_SECONDS)
-    console.print(f"   {', '.join(sorted(one.fire))}: fires after {time.monotonic() - began:.0f} s")
+    names = ", ".join(sorted(one.fire))
+    await within(FIRE_SECONDS, lambda: judge.all_fire(one.fire), f"{names} fires")
+    console.print(f"   {names}: fires after {time.monotonic() - began:.0f} s")
     await photograph(one)
     began = time.monotonic()
     await one.heal(stage, traffic)
     if one.lingers:
         judge.lingering |= one.fire
         return
-    await until(lambda: judge.calm(one.fire), seconds=RESOLVE_SECONDS)
+    await within(RESOLVE_SECONDS, lambda: judge.calm(one.fire), f"{names} resolves")
     console.print(f"   resolved after {time.monotonic() - began:.0f} s")
 
 
@@ -190,8 +191,16 @@ def panel_of(alert: str) -> int:
     return int(found["annotations"]["dashboard"].rpartition("=")[2])
 
 
+async def within(seconds: float, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Raises SystemExit where it doesn't come true."""
+    try:
+        await until(condition, seconds=seconds)
+    except TimeoutError:
+        raise SystemExit(f"Not within {seconds:.0f} s: {what}") from None
+
+
 async def run(program: Path, pictures: Path, *, whole: bool) -> list[str]:
-    """What went wrong. Raises TimeoutError where an alert doesn't fire or resolve."""
+    """What went wrong. Raises SystemExit where an alert doesn't fire or resolve."""
     async with (
         staged(program) as stage,
         Traffic(stage.stack) as traffic,
@@ -204,9 +213,9 @@ async def run(program: Path, pictures: Path, *, whole: bool) -> list[str]:
 
         judge = Judge(stage.prometheus)
         for one in DRILLS:
-            await until(lambda: busy(stage.prometheus, judge), seconds=CALM_SECONDS)
+            await within(CALM_SECONDS, lambda: busy(stage.prometheus, judge), "all is calm")
             await drill(one, stage, traffic, judge, photograph)
-        await until(judge.silent, seconds=RESOLVE_SECONDS)
+        await within(RESOLVE_SECONDS, judge.silent, "everything resolves")
         console.print("Everything is resolved")
         proven = {name.split()[0] for one in DRILLS for name in one.fire}
         unproven = {rule["alert"] for rule in alerts()} - proven

@@ -1,5 +1,5 @@
-"""The dashboard, the alerts and the pages about them name metrics, labels, panels and paragraphs that
-there are. (`make alarms` sees the alerts fire.)
+"""The dashboard, the alerts and the pages about them name metrics, labels, panels and paragraphs
+that there are. (`make alarms` sees the alerts fire.)
 """
 
 from __future__ import annotations
