@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 
 from cli.errors import StartError
-from cli.plan import check_port
 from cli.process import Child, Program
 from cli.verify.part import Part, until
-from cli.verify.stack import HOST, MIGRATE_SECONDS, Stack
+from cli.verify.stack import MIGRATE_SECONDS, Stack
 from tests.upgrades.releases import Release
 
 MIGRATED = re.compile(r"Migrated to (\d+) in (\d+) ms")
@@ -88,9 +87,10 @@ class Stage(Stack):
 
     def _prepare(self, side: Side, *, workers: int, apis: int) -> None:
         for number in range(1, apis + 1):
-            port = check_port(HOST, 0)
-            part = self._http_part(f"{side.name}-api-{number}", "api.main", port)
-            side.apis.append((part, f"http://{HOST}:{port}"))
+            name = f"{side.name}-api-{number}"
+            place = self._place(name)
+            part = self._http_part(name, "api.main", place)
+            side.apis.append((part, f"http://{place}"))
             self.apis.append(part)
         for number in range(1, workers + 1):
             part = self.worker(f"{side.name}-worker-{number}")

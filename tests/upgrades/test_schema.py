@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from cli.embedded import Service
 from migrations.run import config, newest_revision, upgrade
 from shared import account_models
-from shared.connection import sqlalchemy_url
+from shared.addresses import postgres_address
+from shared.connection import DIALECT, connect_args
 from shared.ids import new_id
 from shared.models import Base
 from tests.fixtures.servers import run_sql, with_database
@@ -59,7 +60,7 @@ def ordered(definition: str) -> str:
 
 
 async def create_all(url: str) -> None:
-    engine = create_async_engine(sqlalchemy_url(url))
+    engine = create_async_engine(DIALECT, connect_args=connect_args(postgres_address(url)))
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     await engine.dispose()
