@@ -48,7 +48,10 @@ async def _gone(stage: Stage, store: str) -> None:
         healed = time.monotonic()
         await stage.heal()
         await talking.ended()
-        stage.note("clients through with all they say, after the healing", f"{time.monotonic() - healed:.1f} s")
+        stage.note(
+            "clients through with all they say, after the healing",
+            f"{time.monotonic() - healed:.1f} s",
+        )
 
 
 async def all_well(stage: Stage) -> None:

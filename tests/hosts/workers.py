@@ -78,9 +78,9 @@ async def _cut(stage: Stage, script: Script, others: list[str]) -> AsyncGenerato
         stage.network.cut(victim.name, others)
         await _taken_over(stage, cut)
         yield cut
-        healed = time.time()
-        stage.network.heal()
         await stage.open_gate()
+        healed = time.time()
+        await stage.heal()
         await stage.until("it knows", lambda: _turns(victim, "turn_lost") >= lost, 30)
         knew = [line.at for line in victim.said("turn_lost") if line.fields["turn_id"] in lost]
         stage.took(
