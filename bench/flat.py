@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
@@ -57,6 +58,7 @@ from shared.store.context import CONTEXT_MESSAGES, load_conversation_context
 from shared.store.conversations import list_conversations
 from shared.store.messages import seq_at
 from shared.store.waiting import conversations_to_run
+from shared.store.workers import renew_lease
 
 FULL = Size(
     turns=5_000_000,
@@ -154,6 +156,8 @@ async def accept_and_claim(clock: Clock, place: Place, n: int) -> None:
         with clock("accept"):
             async with place.db.transaction(owner) as tx:
                 await say(tx, owner, conversation_id)
+        async with place.db.transaction(EVERYONE) as tx:
+            await renew_lease(tx, WORKER_ID, lease=timedelta(minutes=1))
         with clock("claim"):
             assert await claim_head(place.db, conversation_id) == min(
                 place.kind.message_count + 1, CONTEXT_MESSAGES

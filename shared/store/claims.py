@@ -129,6 +129,10 @@ _HEAD = Statement(
             else_=false(),
         ).label("at_limit"),
         case((Row_.status == "queued", WAITING - 1), else_=0).label("behind"),
+        select(Worker.id)
+        .where(Worker.id == bindparam("worker_id"), Worker.lease_until > func.clock_timestamp())
+        .exists()
+        .label("leased"),
     ).where(
         Row_.id
         == select(_head.id)
@@ -178,14 +182,19 @@ async def claim(
 ) -> Claim | None:
     """Takes the conversation's head turn if nobody holds it; a new attempt begins.
 
-    None is a normal answer: nothing waits, another worker was first, or it is a suspect and this
-    worker asks for none. Raises OwnerAtLimit where it has to wait because workers have
-    `running_limit` turns of its owner; 0 is no limit. The lock is a statement of its own, so that
-    the next one sees what the last holder committed.
+    None is a normal answer: nothing waits, another worker was first, it is a suspect and this
+    worker asks for none, or its own lease has run out, so that it would hold nothing. Raises
+    OwnerAtLimit where it has to wait because workers have `running_limit` turns of its owner; 0 is
+    no limit. The lock is a statement of its own, so that the next one sees what the last holder
+    committed.
     """
     if not await lock_conversation(tx, conversation_id):
         return None
-    asked = {"conversation_id": conversation_id, "running_limit": running_limit}
+    asked = {
+        "conversation_id": conversation_id,
+        "running_limit": running_limit,
+        "worker_id": worker_id,
+    }
     found = await tx.first(_HEAD, asked)
     if found is None or (found.crashes >= SUSPECT_CRASHES and not suspects):
         return None
@@ -204,10 +213,11 @@ async def claim(
     )
     if claimed.cancelled:
         return claimed
+    if not found.leased:
+        return None
     begin = {
         "turn_id": claimed.turn.id,
         "crashes": claimed.crashes,
-        "worker_id": worker_id,
         "model": model,
         "behind": found.behind,
     }

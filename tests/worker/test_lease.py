@@ -63,6 +63,19 @@ async def test_a_turn_whose_holder_fell_silent_is_claimed_as_a_new_attempt(desk:
     assert second.turn.seq > first.turn.seq
 
 
+async def test_a_worker_whose_own_lease_ran_out_claims_nothing_until_it_is_renewed(
+    desk: Desk,
+) -> None:
+    """What it claimed would be nobody's: others would take it, and a cancel end it, at once."""
+    conversation_id = await desk.conversation()
+    await desk.say(conversation_id, "say hello")
+    late = await desk.worker()
+    await let_lease_run_out(desk.db, late)
+    assert await take(desk, late, conversation_id) is None
+    await renew(desk.db, desk.settings, late)
+    assert await take(desk, late, conversation_id) is not None
+
+
 async def test_those_that_wait_move_up_when_the_first_begins(desk: Desk) -> None:
     conversation_id = await desk.conversation()
     waiting = [await desk.say(conversation_id, f"say {number}") for number in range(4)]
