@@ -81,7 +81,7 @@ browser: modules
 mutants: dev web browser
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 
-# Against each version that can be had here (docs/services.md). Ten minutes.
+# Against each version that can be had here (docs/services.md). Five minutes.
 services: dev
 	@sh tests/packages.sh
 	@sh tests/services/matrix.sh
