@@ -140,7 +140,7 @@ def _painted(panel: Panel) -> dict[str, str]:
     """Colors that belong to names."""
     colors: dict[str, str] = {}
     for override in panel["fieldConfig"]["overrides"]:
-        color = override["properties"][0]["value"]["fixedColor"]
+        color: str = override["properties"][0]["value"]["fixedColor"]
         colors[override["matcher"]["options"]] = COLORS.get(color, color)
     return colors
 

@@ -189,6 +189,7 @@ def test_panels_have_numbers_of_their_own_and_don_t_overlap() -> None:
 def test_every_panel_says_what_it_shows_and_asks_the_chosen_source() -> None:
     (variable,) = DASHBOARD["templating"]["list"]
     chosen = {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
+    assert [one["datasource"] for one in DASHBOARD["annotations"]["list"]] == [chosen]
     for panel in PANELS:
         if panel["type"] != "row":
             assert panel["description"], panel["title"]
