@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from urllib.parse import urlsplit
 
 from shared import spans
@@ -20,7 +21,7 @@ def begin_tracing(settings: Settings, *, process: str) -> bool:
     Raises SettingsError where they are to be and the extra `otlp` is not installed.
     """
     url = traces_url(settings)
-    if not url:
+    if not url or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     if urlsplit(url).scheme not in ("http", "https"):
         raise SettingsError([f"{NAME}: an http or https address is needed"])

@@ -43,6 +43,10 @@ from shared.settings import load_settings
 from shared.tracing import begin_tracing
 
 assert not begin_tracing(load_settings(), process="api")
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
+os.environ["OTEL_SDK_DISABLED"] = "true"
+assert not begin_tracing(load_settings(), process="api")
+del os.environ["OTEL_SDK_DISABLED"]
 print(*[name for name in sys.modules if name.startswith("opentelemetry")])
 sys.modules["opentelemetry.sdk"] = None  # as where the extra is not installed
 for endpoint in ("http://127.0.0.1:1", "collector:4317"):
