@@ -52,6 +52,10 @@ sys.modules["opentelemetry.sdk"] = None  # as where the extra is not installed
 for endpoint in ("http://127.0.0.1:1", "collector:4317"):
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
     print(main())
+del sys.modules["opentelemetry.sdk"]
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
+os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] = "0"
+print(main())
 """
 
 
@@ -129,8 +133,9 @@ def test_an_api_that_tells_nobody_loads_nothing_of_it_and_one_that_cant_doesnt_s
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines() == ["", "2", "2"], done.stderr
+    assert done.stdout.splitlines() == ["", "2", "2", "2"], done.stderr
     assert done.stderr.splitlines() == [
         "OTEL_EXPORTER_OTLP_ENDPOINT: traces need the extra `otlp`: pip install 'parley[otlp]'",
         "OTEL_EXPORTER_OTLP_ENDPOINT: an http or https address is needed",
+        "OTEL_…: a setting of the exporter is none that it knows",
     ]
