@@ -25,7 +25,7 @@ from tests.deploy.image import Builder, Stage
 from tests.fixtures.processes import ROOT, free_port
 
 TOKEN = "a-token-that-is-only-for-this-check-0123456789"
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 180.0
 WRITES = """
 import os, pathlib, re, sys
 for place in "/", "/tmp", "/var/tmp", "/srv/parley", "/opt/parley", os.environ["HOME"]:
@@ -154,7 +154,7 @@ def run(
     code: int = 0,
 ) -> subprocess.CompletedProcess[str]:
     command = image.running(argv, given, shared)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == code, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done
 
