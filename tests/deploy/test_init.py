@@ -66,7 +66,8 @@ def test_secrets_are_fresh_long_and_each_its_own(tmp_path: Path) -> None:
 def test_the_api_takes_what_it_wrote_for_production(tmp_path: Path) -> None:
     init(tmp_path)
     values = {name.lower(): value for name, value in written(tmp_path).items() if value}
-    settings = Settings.model_validate(values | {"database_url": "x", "redis_url": "x"})
+    stores = {"database_url": "postgresql://localhost/x", "redis_url": "redis://localhost"}
+    settings = Settings.model_validate(values | stores)
     assert settings.parley_env is Environment.production
     refuse_open_doors(settings)
 
