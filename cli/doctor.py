@@ -59,12 +59,12 @@ class Report(msgspec.Struct, frozen=True):
     checks: list[Finding]
 
 
-def doctor(data: DataDir, url: str, *, as_json: bool) -> bool:
-    """True if no check failed."""
+def doctor(data: DataDir, url: str, *, as_json: bool, model_seconds: float) -> bool:
+    """True if no check failed. `model_seconds` is how long the model may take."""
     make_quiet()
     if url:
         address_of(url)
-    findings = asyncio.run(examine(data, url))
+    findings = asyncio.run(examine(data, url, model_seconds))
     fine = exit_code(findings) == 0
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(Report(fine, findings))).decode())
@@ -80,7 +80,7 @@ def make_quiet() -> None:
     os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:1")
 
 
-async def examine(data: DataDir, url: str) -> list[Finding]:
+async def examine(data: DataDir, url: str, model_seconds: float) -> list[Finding]:
     """Every check, side by side; told in one order."""
     around = surroundings(data)
     findings = [check_settings(around, data), check_disk(data.root)]
@@ -88,7 +88,8 @@ async def examine(data: DataDir, url: str) -> list[Finding]:
         findings.append(processes)
     if around.source is Source.nothing:
         findings.append(check_embedded())
-    findings += await examine_parts(around, url or address_in(around, data), named=bool(url))
+    address = url or address_in(around, data)
+    findings += await examine_parts(around, address, model_seconds, named=bool(url))
     return sorted(findings, key=lambda finding: ORDER.index(finding.check))
 
 
@@ -99,7 +100,9 @@ def address_in(around: Surroundings, data: DataDir) -> str:
     return reachable_url(around.settings.parley_host, around.settings.parley_port)
 
 
-async def examine_parts(around: Surroundings, url: str, *, named: bool) -> list[Finding]:
+async def examine_parts(
+    around: Surroundings, url: str, model_seconds: float, *, named: bool
+) -> list[Finding]:
     """`named`: somebody says that the API is there."""
     if around.settings is None or around.source is Source.nothing:
         why = "the settings are not valid" if around.problems else "`parley up` doesn't run"
@@ -110,14 +113,14 @@ async def examine_parts(around: Surroundings, url: str, *, named: bool) -> list[
         examine_postgres(around.settings),
         examine_redis(around.settings),
         examine_api(url, expected, ask_api),
-        examine_model(),
+        examine_model(model_seconds),
     )
     files = check_files(around.settings.parley_limit_streams)
     return [files, *(finding for part in parts for finding in part)]
 
 
-async def examine_model() -> list[Finding]:
-    return [of_probe(await ask_worker())]
+async def examine_model(seconds: float) -> list[Finding]:
+    return [of_probe(await ask_worker(seconds))]
 
 
 def together(findings: Sequence[Finding]) -> list[Finding]:

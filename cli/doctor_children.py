@@ -14,8 +14,8 @@ import msgspec
 API_SECONDS = 15.0
 """Much longer than it takes to load."""
 MODEL_SECONDS = 20.0
-ASKING_SECONDS = 14.0
-"""Of these, for the model; a worker's libraries take the others to load."""
+SHARE_OF_ASKING = 0.7
+"""Of them, for the model; a worker's libraries take the others to load."""
 
 
 class Probed(msgspec.Struct, frozen=True):
@@ -38,10 +38,10 @@ class Refused(msgspec.Struct, frozen=True):
     problems: list[str]
 
 
-async def ask_worker() -> Probed | None:
+async def ask_worker(seconds: float = MODEL_SECONDS) -> Probed | None:
     """None where it said nothing in time."""
-    asking = ("--seconds", str(ASKING_SECONDS))
-    said = await output_of("worker.probe", *asking, seconds=MODEL_SECONDS)
+    asking = ("--seconds", str(seconds * SHARE_OF_ASKING))
+    said = await output_of("worker.probe", *asking, seconds=seconds)
     with suppress(msgspec.DecodeError):
         return msgspec.json.decode(said, type=Probed)
     return None

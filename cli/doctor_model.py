@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.doctor_children import MODEL_SECONDS, Probed
+from cli.doctor_children import Probed
 from cli.doctor_findings import Finding, failure, lasting, ok, warning
 
 MODEL = "model"
@@ -38,8 +38,9 @@ ELSE = "Look at the provider's status page, and at what the model's server logs.
 
 def of_probe(found: Probed | None) -> Finding:
     if found is None:
-        said = f"nothing came of asking within {MODEL_SECONDS:g} s"
-        return failure(MODEL, said, "Run `python -m worker.probe` and see what it says.")
+        said = "nothing came of asking in time: this machine is too busy, or a worker can't load"
+        remedy = "Give it longer with --model-seconds, or run `python -m worker.probe` by hand."
+        return failure(MODEL, said, remedy)
     if found.problems:
         said = f"a worker would not start: {'; '.join(found.problems)}"
         return failure(MODEL, said, "Correct them in the environment; .env.example names all.")

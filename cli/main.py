@@ -126,6 +126,9 @@ def doctor(
     url: Annotated[
         str, typer.Option("--url", envvar="PARLEY_URL", help="Where the API is; else as set.")
     ] = "",
+    model_seconds: Annotated[
+        float, typer.Option(min=1, max=600, help="How long the model may take.")
+    ] = 20,
 ) -> None:
     """Find out what is wrong with a deployment, and what to do about it.
 
@@ -135,7 +138,7 @@ def doctor(
     from cli.doctor import doctor as run_doctor
 
     with told_plainly():
-        fine = run_doctor(DataDir(data_dir), url, as_json=as_json)
+        fine = run_doctor(DataDir(data_dir), url, as_json=as_json, model_seconds=model_seconds)
     raise typer.Exit(0 if fine else 1)
 
 

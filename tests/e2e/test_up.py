@@ -64,13 +64,16 @@ async def test_the_doctor_finds_it_well(running: Up) -> None:
 
     def ask() -> bool:
         """Another test may have killed something a moment ago."""
-        done = parley("doctor", "--json", "--data-dir", str(running.data.root))
+        done = parley(
+            *("doctor", "--json", "--model-seconds", "50"),
+            *("--data-dir", str(running.data.root)),
+        )
         report = json.loads(done.stdout)
         assert report["ok"] == (done.returncode == 0)
         found.update({check["check"]: check for check in report["checks"]})
         return done.returncode == 0
 
-    await until(lambda: asyncio.to_thread(ask), seconds=60)
+    await until(lambda: asyncio.to_thread(ask), seconds=90)
     assert found["settings"]["said"] == "valid, those of the running `parley up`"
     assert found["processes"]["said"].endswith("redis, postgres are up")
     assert found["api"]["said"] == "ready"

@@ -68,10 +68,10 @@ def test_a_deployment_in_which_nothing_works_is_told_in_one_go(
 ) -> None:
     """In the words that people read, and by the processes that only the command starts."""
     # They load for long where others work too.
-    for name in ("API_SECONDS", "MODEL_SECONDS"):
-        monkeypatch.setattr(f"cli.doctor_children.{name}", 60)
+    monkeypatch.setattr("cli.doctor_children.API_SECONDS", 60)
     done = run(
         tmp_path,
+        *("--model-seconds", "60"),
         DATABASE_URL="postgresql://u:sesame@127.0.0.1:1/x",
         REDIS_URL="redis://:sesame@127.0.0.1:1/0",
         OPENAI_BASE_URL="http://127.0.0.1:1/v1/sesame",
