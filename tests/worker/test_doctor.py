@@ -200,8 +200,11 @@ async def test_a_role_that_passes_by_and_one_that_may_do_nothing(
         assert told["row security"].state is State.failure
         assert f"{nothing} may not read and write" in told["row security"].said
         assert told["queue"].said == "the role may not read the tables"
+        await sql(f"GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {nothing}")
+        told = await postgres_of(make_settings(url, NOWHERE))
+        assert f"{nothing} may not read and write" in told["row security"].said
     finally:
-        await sql(f"DROP ROLE {passes}; DROP ROLE {nothing}")
+        await sql(f"DROP OWNED BY {nothing}; DROP ROLE {passes}; DROP ROLE {nothing}")
 
 
 async def test_pools_that_want_more_than_postgres_has(settings: Settings, db: Database) -> None:
