@@ -20,7 +20,7 @@ from api.limits import Limited, Limits
 from api.lookout import Lookout
 from api.measuring import Measuring
 from api.migrated import Migrated
-from api.openapi import VERSION, openapi_config
+from api.openapi import openapi_config
 from api.request import JsonRequest, refuse_unknown_parameters
 from api.routes import (
     chatkit,
@@ -44,6 +44,7 @@ from api.standing import Standing
 from api.strength import refuse_open_doors
 from api.telling import settled
 from api.web_files import PAGE, WebFiles
+from shared import VERSION
 from shared.db import Database
 from shared.feed import Feed
 from shared.jobs import Jobs
@@ -124,7 +125,7 @@ def create_app(settings: Settings, page: Path = PAGE) -> Litestar:
             redis=redis,
             feed=feed,
             limits=limits,
-            measuring=Measuring(settings, db=db, redis=redis, version=VERSION),
+            measuring=Measuring(settings, db=db, redis=redis),
             jobs=Jobs(redis),
             jar=doors.cookies,
             web_files=WebFiles(page),

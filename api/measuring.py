@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from math import nan
 
+from shared import VERSION
 from shared.connection import EVERYONE
 from shared.db import Database
 from shared.metrics import (
@@ -34,13 +35,13 @@ NOT_KNOWN = nan
 
 
 class Measuring:
-    def __init__(self, settings: Settings, *, db: Database, redis: Redis, version: str) -> None:
+    def __init__(self, settings: Settings, *, db: Database, redis: Redis) -> None:
         self._settings = settings
         self._db = db
         self._redis = redis
         self._looking = asyncio.Lock()
         self._looked = -KEPT_SECONDS
-        INFO.labels(version, SCHEMA_REVISION).set(1)
+        INFO.labels(VERSION, SCHEMA_REVISION).set(1)
 
     async def exposition(self) -> bytes:
         """Every metric of this process, in Prometheus' text format."""

@@ -40,7 +40,6 @@ from shared.errors import (
     Unavailable,
 )
 
-VERSION = "0.1.0"
 EVENT_STREAM = "text/event-stream"
 BEARER = "BearerAuth"
 COOKIE = "SessionCookie"

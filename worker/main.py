@@ -45,7 +45,7 @@ from worker.sweep import Sweep, heartbeat
 from worker.tools.mcp import Servers
 from worker.tools.servers import load_servers
 from worker.turn import Turns
-from worker.watched import watched
+from worker.watched import Watched
 
 # The Agents SDK, cancelled before its first step.
 warnings.filterwarnings("ignore", "coroutine 'run_single_turn' was never awaited", RuntimeWarning)
@@ -88,13 +88,13 @@ async def serve(settings: Settings) -> None:
     turns = Turns(settings, db=db, feed=feed, jobs=Jobs(redis), model=model, servers=servers)
     queue = ring_worker(settings, redis, turns.run_all)
     sweep = Sweep(db, feed, settings, turns)
-    unwatch = watched(settings, lambda: turns.beat_at)
+    watch = Watched(settings)
     stop = stop_signal()
     schema = Migrated(db)
     hearing = asyncio.create_task(feed.listen())
     beating = asyncio.create_task(schema.then(lambda: heartbeat(db, feed, settings, turns)))
     sweeping = asyncio.create_task(schema.then(sweep.run))
-    listening = asyncio.create_task(schema.then(queue.async_run))
+    listening = asyncio.create_task(schema.then(lambda: heard(queue, turns)))
     log.info("worker_started", worker_id=str(turns.worker_id), model=model.model.name)
     stopping = asyncio.create_task(stop.wait())
     ended, _ = await asyncio.wait(
@@ -117,10 +117,16 @@ async def serve(settings: Settings) -> None:
         await redis.aclose(close_connection_pool=True)
     await model.model.close()
     await db.close()
-    await asyncio.to_thread(unwatch)
+    await watch.close()
     log.info("worker_stopped")
     for task in ended - {stopping}:
         task.result()
+
+
+async def heard(queue: RingWorker, turns: Turns) -> None:
+    """Rings, from the first lease on: what is heard before is left to the sweep."""
+    await turns.has_beaten.wait()
+    await queue.async_run()
 
 
 async def drain(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -65,7 +64,7 @@ async def heartbeat(db: Database, feed: Feed, settings: Settings, turns: Turns) 
                 log.warning("heartbeat_failed", error=type(error).__name__)
                 HEARTBEATS_FAILED.inc()
                 pause = AWAY_SECONDS
-            turns.beat_at = time.monotonic()
+            turns.has_beaten.set()
             await nudges.wait(pause)
 
 

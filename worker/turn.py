@@ -97,8 +97,8 @@ class Turns:
         self._orphans: dict[Held, float] = {}
         RUNNING.set_function(lambda: len(self._running))
         PLACES.set(settings.parley_max_turns)
-        self.beat_at = time.monotonic()
-        """When this worker last came to renew its lease, in vain or not."""
+        self.has_beaten = asyncio.Event()
+        """Set once this worker has tried to get a lease: without one it claims nothing."""
         self.draining = False
         """No turn is claimed any more."""
 

@@ -10,10 +10,11 @@ from litestar import Router, post
 from litestar.types import ASGIApp
 
 from api.deps import Db, Jar, Owned
-from api.openapi import VERSION, also, body, described, problems
+from api.openapi import also, body, described, problems
 from api.request import JSON, JsonRequest
 from api.rpc import RpcAnswer, RpcRequest, error
 from api.samples import RPC_ANSWER, RPC_REQUEST
+from shared import VERSION
 from shared.errors import (
     BodyTooLarge,
     FieldError,

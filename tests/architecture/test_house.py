@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import grimp
 import pytest
 
 from migrations.run import newest_revision
+from shared import VERSION
 from shared.models import SCHEMA_REVISION
 
 ROOT = Path(__file__).parent.parent.parent
@@ -61,6 +63,10 @@ def test_shared_is_sql_or_used_by_both_processes() -> None:
         if not {"api", "worker"} <= {user.split(".")[0] for user in users}:
             misplaced.add(module)
     assert not misplaced
+
+
+def test_the_release_is_the_same_everywhere() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 def test_the_schema_revision_is_the_newest_migration() -> None:

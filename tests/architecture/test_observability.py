@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +65,18 @@ def exposed() -> dict[str, set[str]]:
 EXPOSED = exposed()
 
 
-@cache
 def known_values() -> dict[tuple[str, str], set[str]]:
-    """What there is of a label of a metric from the start."""
+    """What there is of a label of a metric."""
     found: dict[tuple[str, str], set[str]] = {}
     for family in text_string_to_metric_families(exposition().decode()):
         for sample in family.samples:
             for label, value in sample.labels.items():
                 found.setdefault((sample.name, label), set()).add(value)
     return found
+
+
+KNOWN = known_values()
+"""From the start: as this is loaded no test has run yet that makes more."""
 
 
 def expressions() -> Iterator[tuple[str, str, str]]:
@@ -104,11 +106,10 @@ def test_a_query_asks_for_what_there_is(where: str, expression: str, legend: str
     names = names_in(expression)
     assert names
     assert names <= EXPOSED.keys()
-    known = known_values()
     for name, matchers in SELECTOR.findall(expression):
         for label, sign, wanted in MATCHER.findall(matchers):
             assert label in EXPOSED[name] | OF_EACH_TARGET, (name, label)
-            values = known.get((name, label))
+            values = KNOWN.get((name, label))
             if values is None or name in OF_PROMETHEUS:
                 continue
             asked = wanted.split("|") if "~" in sign else [wanted]
@@ -128,7 +129,7 @@ def test_no_label_can_have_many_values() -> None:
 def test_what_is_counted_by_a_label_is_there_from_the_start() -> None:
     """But where the values are not known before: a tool, a status, a failure of the model."""
     later = {"parley_http_request_seconds", "parley_tool_call_seconds", "parley_model_call_seconds"}
-    known = {name for name, _ in known_values()}
+    known = {name for name, _ in KNOWN}
     missing = {
         name
         for name, kind in CATALOGUE.items()
