@@ -46,7 +46,6 @@ NEVER = "the database was never migrated"
 Now = Callable[[], float]
 
 LOGIN_REFUSED = "Correct the user and the password in DATABASE_URL, or Postgres' pg_hba.conf."
-UNFIT = "Write it as postgresql://user:password@host:5432/database."
 REMEDIES = {
     "InvalidPasswordError": LOGIN_REFUSED,
     "InvalidAuthorizationSpecificationError": LOGIN_REFUSED,
@@ -54,15 +53,9 @@ REMEDIES = {
     "TooManyConnectionsError": "Raise max_connections, or lower DATABASE_POOL_SIZE.",
     "CannotConnectNowError": "Wait until Postgres has started; its log says how far it is.",
     "gaierror": "Correct the host in DATABASE_URL, or the resolver of this machine.",
-    "SSLError": "Correct `ssl=` in DATABASE_URL, or the certificate of Postgres.",
-    "SSLCertVerificationError": "Have the certificate of Postgres signed by an authority that this "
-    "machine trusts, or name that with `ssl=`.",
-    "TypeError": "DATABASE_URL has an option that the driver doesn't know: write ssl=require "
-    "instead of sslmode=require, for example.",
-    "ArgumentError": UNFIT,
-    "ValueError": UNFIT,
-    "NoSuchModuleError": UNFIT,
-    "ModuleNotFoundError": UNFIT,
+    "SSLError": "Correct `sslmode=` in DATABASE_URL, or the certificate of Postgres.",
+    "SSLCertVerificationError": "Name the authority that signed Postgres' certificate with "
+    "`sslrootcert=` in DATABASE_URL (docs/services.md).",
 }
 START = "Start Postgres, or correct DATABASE_URL; a firewall may stand between too."
 
@@ -70,10 +63,7 @@ START = "Start Postgres, or correct DATABASE_URL; a firewall may stand between t
 async def examine_postgres(settings: Settings, *, now: Now = time.time) -> list[Finding]:
     """`now` is this machine's clock."""
     where = place_of(settings.database_url.get_secret_value())
-    try:
-        db = Database(settings)
-    except (*DATABASE_ERRORS, ValueError, ImportError) as error:
-        return away(f"DATABASE_URL can't be used ({reason(error)})", error)
+    db = Database(settings)
     try:
         async with asyncio.timeout(CHECK_SECONDS), db.snapshot(LOGIN) as tx:
             found = await server(tx)
@@ -127,7 +117,8 @@ async def check_migrations(tx: Transaction) -> Finding:
     if revision < SCHEMA_REVISION:
         return failure("migrations", said, "Run `parley migrate` of this release.")
     if revision > SCHEMA_REVISION:
-        return failure("migrations", said, "Run the newer release that migrated the database.")
+        remedy = "Run the newer release that migrated the database: this one works for one release."
+        return warning("migrations", said, remedy)
     return ok("migrations", f"at {revision}, as this release wants it")
 
 
@@ -178,14 +169,14 @@ async def check_guard(tx: Transaction, *, found: Server) -> Finding:
     if seen.closed:
         return failure(
             "row security",
-            f"{seen.role} may not read and write {', '.join(seen.closed)}",
+            f"{seen.role} may not read and write {', '.join(sorted(seen.closed))}",
             f"Run `parley migrate` as the tables' owner, and GRANT {SERVICE_ROLE} TO the role of "
             "DATABASE_URL or the tables' rights to it.",
         )
     if seen.open:
         return failure(
             "row security",
-            f"it doesn't hold for {', '.join(seen.open)}",
+            f"it doesn't hold for {', '.join(sorted(seen.open))}",
             "ALTER TABLE … ENABLE and FORCE ROW LEVEL SECURITY, with the policy that the "
             "migrations create.",
         )

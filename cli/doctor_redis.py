@@ -33,8 +33,7 @@ AWAY = "Redis is away"
 NEEDS_REDIS = ("redis memory", "rings", "redis clock")
 REMEDIES = {
     "AuthenticationError": "Correct the user and the password in REDIS_URL.",
-    "ValueError": "Write it as redis://:password@host:6379/0, or rediss://… for TLS.",
-    "NoPermissionError": "Let the user of REDIS_URL run INFO and every command on keys parley:*.",
+    "NoPermissionError": "Give the user of REDIS_URL the rights in docs/services.md, and INFO.",
     "BusyLoadingError": "Wait until Redis has loaded its data.",
 }
 START = "Start Redis, or correct REDIS_URL: until then turns begin up to a second later."
@@ -43,10 +42,7 @@ START = "Start Redis, or correct REDIS_URL: until then turns begin up to a secon
 async def examine_redis(settings: Settings, *, now: Now = time.time) -> list[Finding]:
     """`now` is this machine's clock."""
     where = place_of(settings.redis_url.get_secret_value())
-    try:
-        redis = connect_redis(settings)
-    except (ValueError, ImportError) as error:
-        return away(f"REDIS_URL can't be used ({type(error).__name__})", error)
+    redis = connect_redis(settings)
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return await ask(redis, where, now)

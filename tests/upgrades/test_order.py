@@ -34,6 +34,9 @@ TURN = """
 
 
 def lines(process: Process) -> list[dict[str, Any]]:
+    """None before it has begun."""
+    if not process.log.exists():
+        return []
     return [json.loads(line) for line in process.log.read_text().splitlines()]
 
 

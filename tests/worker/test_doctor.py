@@ -131,20 +131,10 @@ async def refused(url: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    ("url", "kind", "remedy"),
-    [
-        ("postgresql://u:sesame@127.0.0.1:1/x", "ConnectionRefusedError", "Start Postgres"),
-        ("postgresql://u:sesame@127.0.0.1:1/x?sslmode=require", "TypeError", "ssl=require"),
-        ("postgresql://u:sesame@x:sesame/y", "ValueError", "Write it as"),
-        ("sesame", "ArgumentError", "Write it as"),
-        ("mysql://u:sesame@x/y", "ModuleNotFoundError", "Write it as"),
-    ],
-)
-async def test_an_address_of_postgres_that_leads_nowhere(url: str, kind: str, remedy: str) -> None:
-    found = await postgres_of(make_settings(url, NOWHERE))
-    assert f"({kind})" in found["postgres"].said
-    assert remedy in found["postgres"].remedy
+async def test_a_postgres_that_is_not_there() -> None:
+    found = await postgres_of(make_settings("postgresql://u:sesame@127.0.0.1:1/x", NOWHERE))
+    assert "(ConnectionRefusedError)" in found["postgres"].said
+    assert "Start Postgres" in found["postgres"].remedy
     assert "sesame" not in str(found)
 
 
@@ -163,16 +153,19 @@ async def test_a_database_that_is_not_there_or_has_no_schema(
 
 
 @pytest.mark.parametrize(
-    ("revision", "remedy"),
-    [("0001", "Run `parley migrate` of this release."), ("9999", "Run the newer release")],
+    ("revision", "state", "remedy"),
+    [
+        ("0001", State.failure, "Run `parley migrate` of this release."),
+        ("9999", State.warning, "Run the newer release"),
+    ],
 )
 async def test_a_schema_of_another_release(
-    settings: Settings, sql: Sql, revision: str, remedy: str
+    settings: Settings, sql: Sql, revision: str, state: State, remedy: str
 ) -> None:
     await sql(f"UPDATE alembic_version SET version_num = '{revision}'")
     found = (await postgres_of(settings))["migrations"]
     assert found.said == f"the database is at {revision}, this release wants {SCHEMA_REVISION}"
-    assert found.state is State.failure
+    assert found.state is state
     assert remedy in found.remedy
 
 

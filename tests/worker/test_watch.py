@@ -136,7 +136,9 @@ async def desk(watched: Settings) -> AsyncGenerator[Desk]:
 
 @pytest.fixture
 def terminal(watched: Settings) -> Generator[Terminal]:
-    found = Terminal(os.environ | {"TERM": "xterm-256color"} | environment(watched))
+    # Whoever runs the tests may have said how wide their own terminal is.
+    mine = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    found = Terminal(mine | {"TERM": "xterm-256color"} | environment(watched))
     yield found
     found.end()
 
