@@ -66,7 +66,18 @@ class Edge:
 
 
 class Answer:
-    """What goes back to the client."""
+    """What goes back to the client. An event stream keeps it: there are thousands."""
+
+    __slots__ = (
+        "_browsers",
+        "_ended",
+        "_request_id",
+        "_scope",
+        "_send",
+        "began",
+        "method",
+        "status",
+    )
 
     def __init__(self, send: Send, scope: HTTPScope, request_id: str, browsers: Browsers) -> None:
         self._send = send
@@ -75,7 +86,6 @@ class Answer:
         self._browsers = browsers
         self.method: str = scope["method"]
         self.began = time.perf_counter()
-        self._bodiless = self.method == "HEAD"
         self._ended = False
         self.status = 0
 
@@ -90,7 +100,7 @@ class Answer:
             given = [(name.lower(), value) for name, value in message["headers"]]
             headers = self._browsers.headers(self._scope, given)
             message["headers"] = [*headers, (b"x-request-id", self._request_id.encode())]
-        elif message["type"] == "http.response.body" and self._bodiless:
+        elif message["type"] == "http.response.body" and self.method == "HEAD":
             if self._ended:
                 return
             self._ended = True
