@@ -156,8 +156,9 @@ async def accept_and_claim(clock: Clock, place: Place, n: int) -> None:
         with clock("accept"):
             async with place.db.transaction(owner) as tx:
                 await say(tx, owner, conversation_id)
-        async with place.db.transaction(EVERYONE) as tx:
-            await renew_lease(tx, WORKER_ID, lease=timedelta(minutes=1))
+        if n == -WARM_UP:
+            async with place.db.transaction(EVERYONE) as tx:
+                await renew_lease(tx, WORKER_ID, lease=timedelta(hours=1))
         with clock("claim"):
             assert await claim_head(place.db, conversation_id) == min(
                 place.kind.message_count + 1, CONTEXT_MESSAGES
