@@ -33,7 +33,7 @@ METHODS = b"GET, POST, PUT, PATCH, DELETE"
 # Not `X-User-Id`: who acts for others does so from a server.
 MAY_SEND = (
     b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, "
-    b"MCP-Protocol-Version, Mcp-Method, Mcp-Name"
+    b"MCP-Protocol-Version, Mcp-Method, Mcp-Name, Traceparent"
 )
 MAY_READ = b"Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 PREFLIGHT_SECONDS = b"600"

@@ -44,9 +44,10 @@ SEARCHES = 2
 SEARCH_SECONDS = 2
 """No longer than others wait: the next in the line gets its place in time."""
 SHORT = text(f"SET LOCAL statement_timeout = '{SEARCH_SECONDS}s'")
-# SQLSTATE classes that speak of the server or the connection and not of the statement:
-# connection exceptions, lost races, insufficient resources, busy locks, operator intervention.
-UNAVAILABLE_CLASSES = ("08", "40", "53", "55", "57")
+# SQLSTATE classes that speak of the server or the connection and not of the statement: connection
+# exceptions, a login or a database that there isn't (any more), lost races, insufficient resources,
+# busy locks, operator intervention.
+UNAVAILABLE_CLASSES = ("08", "28", "3D", "40", "53", "55", "57")
 CANCELLED = "57014"
 TOO_LONG = "It took too long"
 

@@ -133,7 +133,7 @@ async def test_a_page_asks_first_and_is_told_what_it_may_send(browser: AsyncClie
         allowed = headers["access-control-allow-headers"]
         assert {name.strip() for name in allowed.split(",")} == {
             *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"),
-            *("MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"),
+            *("MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Traceparent"),
         }
         assert "*" not in str(headers)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -169,3 +170,24 @@ def standing_still(postgres: Service) -> Generator[None]:
     finally:
         for process in reversed(frozen):
             process.resume()
+
+
+@pytest.mark.parametrize(("role", "database"), [("nobody_there", None), (None, "nothing_there")])
+async def test_a_login_that_is_refused_is_an_absence(
+    settings: Settings, role: str | None, database: str | None
+) -> None:
+    """As while a password is being replaced: it will be there again, and a 500 would say that it
+    won't.
+    """
+    url = urlsplit(settings.database_url.get_secret_value())
+    if role is not None:
+        url = url._replace(netloc=url.netloc.replace("parley@", f"{role}@"))
+    if database is not None:
+        url = url._replace(path=f"/{database}")
+    refused = Database(settings.model_copy(update={"database_url": SecretStr(url.geturl())}))
+    try:
+        with pytest.raises(Unavailable):
+            async with refused.snapshot(EVERYONE):
+                pass
+    finally:
+        await refused.close()
