@@ -35,7 +35,8 @@ def erase(user: str, conversation: str, data: DataDir, *, yes: bool, as_json: bo
     try:
         receipt = asyncio.run(run(settings, target))
     except RequestError as error:
-        raise EraseError(f"Not finished: {error.detail}. {UNFINISHED}") from None
+        why = f" ({kind_of(error.__cause__)})" if error.__cause__ is not None else ""
+        raise EraseError(f"Not finished: {error.detail}{why}. {UNFINISHED}") from None
     except DATABASE_ERRORS as error:
         refused = f"Postgres refuses ({kind_of(error)})"
         raise EraseError(f"Not finished: {refused}. {UNFINISHED}") from None
