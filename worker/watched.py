@@ -45,8 +45,15 @@ class Watched:
     Raises SettingsError where the port can't be had.
     """
 
-    def __init__(self, settings: Settings, *, stuck_seconds: float = STUCK_SECONDS) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        beat_seconds: float = BEAT_SECONDS,
+        stuck_seconds: float = STUCK_SECONDS,
+    ) -> None:
         self._beat_at = time.monotonic()
+        self._beat_seconds = beat_seconds
         self._stuck_seconds = stuck_seconds
         self._server: WSGIServer | None = None
         host, port = settings.parley_metrics_host, settings.parley_metrics_port
@@ -72,7 +79,7 @@ class Watched:
     async def _beat(self) -> None:
         while True:
             self._beat_at = time.monotonic()
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(self._beat_seconds)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         stuck = time.monotonic() - self._beat_at >= self._stuck_seconds

@@ -18,7 +18,7 @@ from tests.fixtures.processes import StartOne, free_port
 from tests.fixtures.turns import Desk
 from tests.fixtures.waiting import until
 from worker.sweep import renew
-from worker.watched import BEAT_SECONDS, Watched
+from worker.watched import Watched
 
 pytestmark = pytest.mark.anyio
 
@@ -113,7 +113,7 @@ async def test_a_worker_answers_at_its_own_port(worker_process: StartOne) -> Non
 
 async def test_a_worker_that_is_stuck_says_so(settings: Settings) -> None:
     here = settings.model_copy(update={"parley_metrics_port": free_port()})
-    watch = Watched(here, stuck_seconds=BEAT_SECONDS + 1)
+    watch = Watched(here, beat_seconds=0.02, stuck_seconds=0.5)
     url = f"http://127.0.0.1:{here.parley_metrics_port}/health"
     try:
         assert await asyncio.to_thread(health, url) == 200
