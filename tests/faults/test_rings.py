@@ -20,10 +20,11 @@ from shared.connection import EVERYONE
 from shared.db import Database
 from shared.ids import new_id
 from shared.jobs import BELL, Jobs
-from shared.redis import QUEUE, Redis, connect_redis, end
+from shared.redis import QUEUE, Redis, end
 from shared.settings import Settings
 from shared.store.turns import active_turns
 from tests.fixtures.following import answered
+from tests.fixtures.parts import connected
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.waiting import until
 from worker.queue import RingWorker, ring_worker
@@ -34,15 +35,6 @@ from worker.queue import RingWorker, ring_worker
 pytestmark = pytest.mark.anyio
 
 Make = Callable[[Path], bytes]
-
-
-@asynccontextmanager
-async def client_of(settings: Settings) -> AsyncGenerator[Redis]:
-    client = connect_redis(settings)
-    try:
-        yield client
-    finally:
-        await client.aclose(close_connection_pool=True)
 
 
 @asynccontextmanager
@@ -119,7 +111,7 @@ async def test_a_worker_keeps_all_its_places_however_often_redis_fails_it(
     here = {"redis_url": SecretStr(own_valkey.url), "parley_max_turns": 1}
     settings = settings.model_copy(update=here)
     conversation_id = new_id()
-    async with client_of(settings) as redis:
+    async with connected(settings) as redis:
 
         async def refused_again() -> bool:
             return int((await redis.info("stats"))["acl_access_denied_cmd"]) > 2
@@ -137,7 +129,7 @@ async def test_a_worker_that_drains_leaves_the_bell_to_others(
     settings: Settings, own_valkey: Server
 ) -> None:
     here = {"redis_url": SecretStr(own_valkey.url)}
-    async with client_of(settings.model_copy(update=here)) as redis:
+    async with connected(settings.model_copy(update=here)) as redis:
 
         async def somebody_waits() -> bool:
             return int((await redis.info("clients"))["blocked_clients"]) == 1
@@ -155,7 +147,7 @@ async def test_a_worker_that_drains_leaves_the_bell_to_others(
 
 async def test_however_often_somebody_rings_a_turn_runs_once(service: Service) -> None:
     conversation_id = await service.conversation()
-    async with asyncio.timeout(30), client_of(service.api.settings) as redis:
+    async with asyncio.timeout(30), connected(service.api.settings) as redis:
 
         async def ring() -> None:
             await asyncio.gather(*(Jobs(redis).ring(UUID(conversation_id)) for _ in range(20)))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from redis.exceptions import RedisError
 from shared.feed import Feed
 from shared.ids import new_id
 from shared.jobs import Jobs
-from shared.redis import REDIS_ERRORS, Redis, connect_redis, end
+from shared.redis import REDIS_ERRORS, end
 from shared.settings import Settings
+from tests.fixtures.parts import connected
 from tests.fixtures.processes import ROOT, free_port
 from tests.fixtures.servers import folder
 from tests.fixtures.settings import lonely_settings
@@ -66,15 +67,6 @@ def secured(papers: Papers) -> Iterator[Secured]:
         stack.enter_context(redis_server(place, port, tls=tls))
         stack.enter_context(sentinel(place, looking, *lines, tls=tls))
         yield Secured(port, looking, papers)
-
-
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncGenerator[Redis]:
-    redis = connect_redis(settings)
-    try:
-        yield redis
-    finally:
-        await redis.aclose(close_connection_pool=True)
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "rediss+sentinel"])

