@@ -57,12 +57,12 @@ FORBIDDEN = (
 
 
 async def expect_harmless(page: Page) -> None:
+    """What is looked at is the answer laid out: its plain text, shown before, could do nothing."""
     answer = page.get_by_role("article").last
+    await expect(answer.get_by_role("link").first).to_be_visible()
     assert await page.evaluate("window.bad") is None
     assert await answer.locator(FORBIDDEN).count() == 0
-    links = await answer.get_by_role("link").all()
-    assert links, "the link that may be there"
-    for link in links:
+    for link in await answer.get_by_role("link").all():
         # Addresses that stand there to be read may be followed, by a click and no other way.
         assert (await link.get_attribute("href") or "").startswith("https://evil.test")
         assert await link.get_attribute("rel") == "noopener noreferrer"

@@ -151,8 +151,7 @@ async def test_older_messages_come_as_one_scrolls_and_nothing_jumps(
     await chat.page.goto(f"{service.url}/c/{conversation}")
     await expect(chat.answers.last).to_contain_text("number 29.")
     await expect(chat.answers.last).to_be_in_viewport()
-    count = await chat.page.get_by_role("article").count()
-    assert count == 50
+    await expect(chat.page.get_by_role("article")).to_have_count(50)
     await expect(chat.said.first).to_contain_text("number 5.")
     await chat.said.first.scroll_into_view_if_needed()
     await expect(chat.page.get_by_role("article")).to_have_count(60)
@@ -170,6 +169,7 @@ async def test_code_is_highlighted_and_can_be_copied(
     await chat.ask("say Here:\n\n```python\nfor i in range(3):\n    print(i)\n```\n", "Here:")
     await expect(chat.answers.last.locator("code .hljs-keyword").first).to_have_text("for")
     await chat.answers.last.get_by_role("button", name=re.compile("Copy code")).click()
+    await expect(chat.answers.last.get_by_text("Copied", exact=True)).to_be_visible()
     copied = await chat.page.evaluate("navigator.clipboard.readText()")
     assert copied.strip() == "for i in range(3):\n    print(i)"
 
