@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+
+# What is loaded is no garbage, and to look for some among it takes a second of each process.
+gc.disable()
+
 import os
 import shutil
 import tempfile
@@ -57,6 +61,8 @@ def pytest_collection_finish() -> None:
     """What is loaded by now stays: the garbage collector need not look through it again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(5_000, 10, 50)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -262,8 +262,9 @@ async def test_a_stream_has_a_lifetime(start_service: StartService) -> None:
 async def test_a_stream_ends_when_its_conversation_is_deleted(service: Service) -> None:
     conversation_id = await service.conversation()
     await service.say(conversation_id, "gated First then the rest")
-    reader = await service.listen(conversation_id, until=lambda r: r.text == "First ")
+    reader = Reader()
     listening = asyncio.create_task(service.listen(conversation_id, reader, until=closed))
+    await until(lambda: listening.done() or reader.text == "First ")
     deleted = await service.client.delete(f"/api/chat/conversations/{conversation_id}")
     assert deleted.status_code == 204
     await listening

@@ -49,7 +49,7 @@ def times(report: str, fault: str) -> int:
 def test_a_storm_violates_nothing_and_leaves_nothing() -> None:
     with folder() as data:
         written = data / "report.md"
-        arguments = ("--turns", "20", "--seed", "3", "--report", str(written))
+        arguments = ("--turns", "20", "--seed", "3", "--workers", "2", "--report", str(written))
         with verify(data, *arguments) as process:
             report, _ = process.communicate(timeout=VERIFY_SECONDS)
         assert process.returncode == 0, report
@@ -62,7 +62,7 @@ def test_a_storm_violates_nothing_and_leaves_nothing() -> None:
 async def test_a_violation_is_told_and_is_the_exit_code() -> None:
     """A Redis that ends without being asked to: we kill it behind its back."""
     with folder() as data:
-        arguments = ("--turns", "2", "--apis", "1")
+        arguments = ("--turns", "2", "--apis", "1", "--workers", "1")
         with verify(data, *arguments) as process:
             (api,) = await until(lambda: list(data.glob("*/storm/run/api-1.1.pid")), seconds=60)
             redis = read_pid(api.with_name("redis.1.pid"))
@@ -78,7 +78,7 @@ async def test_a_violation_is_told_and_is_the_exit_code() -> None:
 
 async def test_stopped_early_it_stops_what_it_started() -> None:
     with folder() as data:
-        with verify(data) as process:
+        with verify(data, "--apis", "1", "--workers", "1") as process:
             (api,) = await until(lambda: list(data.glob("*/storm/run/api-1.1.pid")), seconds=60)
             pids = [read_pid(file) for file in api.parent.glob("*.pid")]
             process.send_signal(signal.SIGTERM)

@@ -20,7 +20,6 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from cli.embedded import Service as Server
 from shared.addresses import postgres_address
 from shared.connection import EVERYONE, LOGIN, SERVER_SETTINGS, Whose
 from shared.db import Database
@@ -30,7 +29,6 @@ from shared.room import refuse_without_room
 from shared.settings import Settings
 from shared.store.conversations import create_conversation
 from tests.fixtures.processes import ROOT
-from tests.fixtures.servers import run_sql, with_database
 from tests.fixtures.settings import make_settings
 from tests.services.conftest import Pooler
 
@@ -128,20 +126,17 @@ async def expect_nothing_left_behind(pooled: Settings, connections: int) -> None
     assert found <= {(None, "none", True, 0), ("", "none", True, 0)}
 
 
-def test_migrations_run_through_it(pooler: Pooler, postgres: Server) -> None:
-    run_sql(with_database(postgres.url, "postgres"), "CREATE DATABASE fresh")
-    settings = make_settings(pooler.url("fresh"), "redis://nowhere")
+def test_migrations_run_through_it(pooler: Pooler, empty_database: str) -> None:
+    fresh = pooler.url(urlsplit(empty_database).path[1:])
+    settings = make_settings(fresh, "redis://nowhere")
 
     async def used() -> None:
         async with opened(settings) as db:
             await expect_settings_of(db, "alice")
 
-    try:
-        done = migrate(pooler.url("fresh"))
-        assert done.returncode == 0, done.stderr
-        asyncio.run(used())
-    finally:
-        run_sql(with_database(postgres.url, "postgres"), "DROP DATABASE fresh WITH (FORCE)")
+    done = migrate(fresh)
+    assert done.returncode == 0, done.stderr
+    asyncio.run(used())
 
 
 def test_an_address_that_is_none_is_told_in_a_sentence() -> None:

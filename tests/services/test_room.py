@@ -21,7 +21,7 @@ from shared.errors import SettingsError
 from shared.room import refuse_without_room
 from shared.settings import Settings
 from tests.fixtures.processes import Starter
-from tests.fixtures.servers import run_sql, with_database
+from tests.fixtures.servers import RunStatements, with_database
 from tests.fixtures.settings import lonely_settings
 
 pytestmark = pytest.mark.anyio
@@ -30,14 +30,14 @@ OF_THE_ROLE, OF_THE_DATABASE = 12, 14
 
 
 @pytest.fixture(scope="module")
-def narrow(postgres: Server) -> Iterator[str]:
+def narrow(admin: RunStatements, postgres: Server) -> Iterator[str]:
     """Where somebody who is no superuser has few connections."""
-    admin = with_database(postgres.url, "postgres")
-    run_sql(admin, f"CREATE ROLE guest LOGIN CONNECTION LIMIT {OF_THE_ROLE}")
-    run_sql(admin, f"CREATE DATABASE narrow CONNECTION LIMIT {OF_THE_DATABASE}")
+    admin(
+        f"CREATE ROLE guest LOGIN CONNECTION LIMIT {OF_THE_ROLE}",
+        f"CREATE DATABASE narrow CONNECTION LIMIT {OF_THE_DATABASE}",
+    )
     yield with_database(postgres.url, "narrow").replace("//parley@", "//guest@")
-    run_sql(admin, "DROP DATABASE narrow WITH (FORCE)")
-    run_sql(admin, "DROP ROLE guest")
+    admin("DROP DATABASE narrow WITH (FORCE)", "DROP ROLE guest")
 
 
 def wanting(url: str, connections: int) -> Settings:

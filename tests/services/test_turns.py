@@ -27,7 +27,7 @@ from tests.fixtures.following import answered, following, streaming
 from tests.fixtures.nursery import Nursery
 from tests.fixtures.people import Person, make_token
 from tests.fixtures.processes import Starter, free_port
-from tests.fixtures.servers import copied_database, folder
+from tests.fixtures.servers import RunStatements, folder, new_database
 from tests.fixtures.service import Service
 from tests.fixtures.settings import make_settings
 from tests.fixtures.stand_in import StandIn, pointing_at
@@ -108,8 +108,8 @@ def watched() -> Iterator[Watched]:
 
 
 @pytest.fixture(scope="module")
-def database(postgres: Server, template_database: str) -> Iterator[str]:
-    with copied_database(postgres, template_database) as url:
+def database(admin: RunStatements, postgres: Server, template_database: str) -> Iterator[str]:
+    with new_database(admin, postgres, template_database) as url:
         yield urlsplit(url).path[1:]
 
 
