@@ -93,6 +93,7 @@ def test_at_the_prompt_ctrl_c_and_ctrl_d_leave(chat: StartChat, key: str) -> Non
     talk = chat()
     talk.until_told("Ctrl-D ends")
     if key == "Ctrl-C":
+        talk.until_it_reads()
         talk.press_ctrl_c()
     else:
         talk.typed.close()
