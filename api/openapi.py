@@ -55,7 +55,7 @@ TEXT = Schema(type=OpenAPIType.STRING)
 def described(answers: Described, *, media_type: str = "application/json") -> Responses:
     """status: (description, type, example), for the answers that are no problems."""
     return {
-        status: ResponseSpec(
+        status: _Shared(
             data_container=shape,
             generate_examples=False,
             description=description,
@@ -93,7 +93,7 @@ def problems(*errors: type[RequestError]) -> Responses:
     for error in (Unauthorized, OriginRefused, *errors, TooManyRequests, Unavailable):
         by_status.setdefault(error.status, []).append(problem_of(error()))
     return {
-        status: ResponseSpec(
+        status: _Shared(
             data_container=Problem,
             generate_examples=False,
             description=" · ".join(f"`{problem.code}`: {problem.title}" for problem in found),
@@ -102,6 +102,13 @@ def problems(*errors: type[RequestError]) -> Responses:
         )
         for status, found in sorted(by_status.items())
     }
+
+
+class _Shared(ResponseSpec):
+    """One for all: every application copies its routes, and what describes them never changes."""
+
+    def __deepcopy__(self, _: object) -> _Shared:
+        return self
 
 
 def body(description: str, sample: msgspec.Struct) -> Any:
