@@ -49,19 +49,8 @@ def times(report: str, fault: str) -> int:
 def test_a_storm_violates_nothing_and_leaves_nothing() -> None:
     with folder() as data:
         written = data / "report.md"
-        arguments = (
-            "--turns",
-            "20",
-            "--seed",
-            "3",
-            "--apis",
-            "1",
-            "--workers",
-            "2",
-            "--report",
-            str(written),
-        )
-        with verify(data, *arguments) as process:
+        arguments = ["--turns", "20", "--seed", "3", "--apis", "1", "--workers", "2", "--report"]
+        with verify(data, *arguments, str(written)) as process:
             report, _ = process.communicate(timeout=VERIFY_SECONDS)
         assert process.returncode == 0, report
         assert report.startswith("# parley verify: 0 violations\n")

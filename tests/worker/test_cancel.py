@@ -137,13 +137,23 @@ async def test_once_asked_for_it_is_never_completed(desk: Desk, rigged: Rig, ste
 
 
 async def test_of_cancel_and_completion_exactly_one_wins(desk: Desk) -> None:
+    """Cancelled ever later, from its beginning to well after its usual end."""
     worker = await desk.worker()
-    ends: set[str] = set()
-    for number in range(40):
+    clock = asyncio.get_running_loop().time
+
+    async def run() -> tuple[UUID, Turn, asyncio.Task[None]]:
         conversation_id = await desk.conversation()
         turn = await desk.say(conversation_id, "say one two three four five")
-        running = asyncio.create_task(worker.run_all(conversation_id))
-        await asyncio.sleep(number / 1000)
+        return conversation_id, turn, asyncio.create_task(worker.run_all(conversation_id))
+
+    began = clock()
+    _, _, first = await run()
+    await first
+    usual = clock() - began
+    ends: set[str] = set()
+    for number in range(40):
+        conversation_id, turn, running = await run()
+        await asyncio.sleep(usual * number / 20)
         holder = await desk.cancel(turn.id)
         await beat(desk, worker)
         await running
