@@ -11,6 +11,7 @@ import msgspec
 
 from api.app import create_app
 from shared.errors import SettingsError
+from shared.probed import Probed
 from shared.settings import load_settings
 
 
@@ -23,4 +24,4 @@ def problems() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(msgspec.json.encode({"problems": problems()}).decode() + "\n")
+    sys.stdout.write(msgspec.json.encode(Probed(problems=problems())).decode() + "\n")

@@ -11,31 +11,13 @@ from contextlib import suppress
 
 import msgspec
 
+from shared.probed import Probed
+
 API_SECONDS = 15.0
 """Much longer than it takes to load."""
 MODEL_SECONDS = 20.0
 SHARE_OF_ASKING = 0.7
 """Of them, for the model; a worker's libraries take the others to load."""
-
-
-class Probed(msgspec.Struct, frozen=True):
-    """What `worker/probe.py` prints; its `Probed` says what the fields mean."""
-
-    problems: list[str] = []
-    model: str = ""
-    at: str = ""
-    kind: str = "provider"
-    error: str = ""
-    status: int = 0
-    pieces: int = 0
-    first_seconds: float = 0.0
-    seconds: float = 0.0
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """What `api/probe.py` prints."""
-
-    problems: list[str]
 
 
 async def ask_worker(seconds: float = MODEL_SECONDS) -> Probed | None:
@@ -51,7 +33,7 @@ async def ask_api() -> list[str] | None:
     """Why an API would not start; None where nothing is known."""
     said = await output_of("api.probe", seconds=API_SECONDS)
     with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(said, type=Refused).problems
+        return msgspec.json.decode(said, type=Probed).problems
     return None
 
 

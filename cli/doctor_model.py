@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cli.doctor_children import Probed
 from cli.doctor_findings import Finding, failure, lasting, ok, warning
+from shared.probed import Probed
 
 MODEL = "model"
 SLOW_SECONDS = 5.0

@@ -32,6 +32,7 @@ from agents import FunctionTool
 
 from shared.db import Transaction
 from shared.errors import SettingsError
+from shared.probed import Probed
 from shared.settings import Settings, load_settings
 from shared.tasks import TASK_TOOLS
 from worker.agent import INSTRUCTIONS, OPENAI_URL, OPENROUTER_URL, ChosenModel, choose_model
@@ -43,28 +44,6 @@ from worker.tools.tool import Toolbox
 ASKING = "Count from one to ten in English words. Answer with these ten words only."
 PIECES = 100
 """Who has said so many is well; the rest of a chatty answer isn't waited for."""
-
-
-class Probed(msgspec.Struct, omit_defaults=True):
-    """`cli/doctor_model.py` reads it."""
-
-    problems: list[str] = []
-    """Settings that a worker would refuse to start with; then nothing was asked."""
-    model: str = ""
-    at: str = ""
-    """The provider's host."""
-    kind: str = "provider"
-    """Or `echo` or `demo`."""
-    error: str = ""
-    """As a turn would fail (`worker/failures.py`)."""
-    status: int = 0
-    """The provider's, where it wasn't 200."""
-    pieces: int = 0
-    """In so many the text came."""
-    first_seconds: float = 0.0
-    """Until the first of them."""
-    seconds: float = 0.0
-    """Until the last of them."""
 
 
 class NothingRuns:

@@ -26,6 +26,19 @@ class Papers:
     other_authority: Path
     """Which signed none of it."""
 
+    def url(self, address: str, **changed: str) -> str:
+        """For a client who shows its own and believes no other. What is changed to nothing is left
+        out.
+        """
+        parameters = {
+            "sslmode": "verify-full",
+            "sslrootcert": str(self.authority),
+            "sslcert": str(self.client.certificate),
+            "sslkey": str(self.client.key),
+        } | changed
+        query = "&".join(f"{name}={value}" for name, value in parameters.items() if value)
+        return f"postgresql://parley@{address}?{query}"
+
 
 @pytest.fixture(scope="session")
 def papers() -> Iterator[Papers]:
@@ -46,19 +59,9 @@ class Pooler:
     port: int
     papers: Papers
 
-    def url(
-        self, database: str, *, host: str = "localhost", mode: str = "verify-full", **changed: str
-    ) -> str:
-        """A parameter that is changed to nothing is left out."""
-        parameters = {
-            "pooler": "transaction",
-            "sslmode": mode,
-            "sslrootcert": str(self.papers.authority),
-            "sslcert": str(self.papers.client.certificate),
-            "sslkey": str(self.papers.client.key),
-        } | changed
-        query = "&".join(f"{name}={value}" for name, value in parameters.items() if value)
-        return f"postgresql://parley@{host}:{self.port}/{database}?{query}"
+    def url(self, database: str, *, host: str = "localhost", **changed: str) -> str:
+        address = f"{host}:{self.port}/{database}"
+        return self.papers.url(address, **({"pooler": "transaction"} | changed))
 
 
 @pytest.fixture(scope="session")

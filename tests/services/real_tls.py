@@ -18,6 +18,7 @@ from migrations.run import upgrade
 from shared.connection import EVERYONE, LOGIN
 from shared.db import Database
 from shared.errors import Unavailable
+from tests.fixtures import parts
 from tests.fixtures.processes import free_port
 from tests.fixtures.servers import FAST, folder
 from tests.fixtures.settings import lonely_settings
@@ -34,15 +35,7 @@ class Encrypted:
     papers: Papers
 
     def url(self, host: str = "localhost", **changed: str) -> str:
-        """A parameter that is changed to nothing is left out."""
-        parameters = {
-            "sslmode": "verify-full",
-            "sslrootcert": str(self.papers.authority),
-            "sslcert": str(self.papers.client.certificate),
-            "sslkey": str(self.papers.client.key),
-        } | changed
-        query = "&".join(f"{name}={value}" for name, value in parameters.items() if value)
-        return f"postgresql://parley@{host}:{self.port}/parley?{query}"
+        return self.papers.url(f"{host}:{self.port}/parley", **changed)
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +60,9 @@ def encrypted(papers: Papers) -> Iterator[Encrypted]:
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncGenerator[Database]:
-    db = Database(lonely_settings().model_copy(update={"database_url": SecretStr(url)}))
-    try:
+    settings = lonely_settings().model_copy(update={"database_url": SecretStr(url)})
+    async with parts.opened(settings) as db:
         yield db
-    finally:
-        await db.close()
 
 
 def test_migrations_run_through_tls(encrypted: Encrypted) -> None:

@@ -10,8 +10,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +26,7 @@ from shared.models import SERVICE_ROLE
 from shared.room import refuse_without_room
 from shared.settings import Settings
 from shared.store.conversations import create_conversation
+from tests.fixtures.parts import opened
 from tests.fixtures.processes import ROOT
 from tests.fixtures.settings import make_settings
 from tests.services.conftest import Pooler
@@ -53,15 +52,6 @@ FROM pg_settings WHERE name = ANY($1)
 def pooled(pooler: Pooler, settings: Settings) -> Settings:
     url = pooler.url(urlsplit(settings.database_url.get_secret_value()).path[1:])
     return settings.model_copy(update={"database_url": SecretStr(url)})
-
-
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncGenerator[Database]:
-    db = Database(settings)
-    try:
-        yield db
-    finally:
-        await db.close()
 
 
 async def test_no_setting_and_no_role_goes_over_from_one_owner_to_another(
@@ -160,14 +150,14 @@ def migrate(url: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("changed", "lets_in"),
     [
-        ({"mode": "verify-full"}, True),
-        ({"mode": "require", "sslrootcert": ""}, True),
+        ({"sslmode": "verify-full"}, True),
+        ({"sslmode": "require", "sslrootcert": ""}, True),
         # The certificate is made out to another name, which only verify-full looks at.
-        ({"mode": "verify-ca", "host": "127.0.0.1"}, True),
-        ({"mode": "verify-full", "host": "127.0.0.1"}, False),
-        ({"mode": "verify-ca", "sslrootcert": "other"}, False),
-        ({"mode": "verify-full", "sslcert": "", "sslkey": ""}, False),
-        ({"mode": "disable"}, False),
+        ({"sslmode": "verify-ca", "host": "127.0.0.1"}, True),
+        ({"sslmode": "verify-full", "host": "127.0.0.1"}, False),
+        ({"sslmode": "verify-ca", "sslrootcert": "other"}, False),
+        ({"sslmode": "verify-full", "sslcert": "", "sslkey": ""}, False),
+        ({"sslmode": "disable"}, False),
     ],
 )
 async def test_who_the_server_is_and_who_we_are_is_looked_at_as_the_url_says(
@@ -188,7 +178,7 @@ async def test_who_the_server_is_and_who_we_are_is_looked_at_as_the_url_says(
 
 
 async def test_a_pooler_that_was_not_named_is_noticed_at_the_start(pooled: Settings) -> None:
-    url = pooled.database_url.get_secret_value().replace("pooler=transaction&", "")
+    url = pooled.database_url.get_secret_value().replace("&pooler=transaction", "")
     unnamed = pooled.model_copy(update={"database_url": SecretStr(url)})
     with pytest.raises(SettingsError, match=r"end it with \?pooler=transaction"):
         await refuse_without_room(unnamed)

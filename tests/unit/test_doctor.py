@@ -19,11 +19,12 @@ from pydantic import SecretStr
 
 from cli.data_dir import DataDir
 from cli.doctor_api import Expected, examine_api
-from cli.doctor_children import Probed, ask_worker
+from cli.doctor_children import ask_worker
 from cli.doctor_findings import Finding, State, checked, exit_code, failure, ok, unknown, warning
 from cli.doctor_machine import check_disk, check_files
 from cli.doctor_model import of_probe
 from cli.doctor_settings import check_processes
+from shared.probed import Probed
 from tests.fixtures.settings import lonely_settings
 from tests.fixtures.stand_in import StandIn, pointing_at
 from worker.probe import probe

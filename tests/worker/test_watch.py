@@ -208,12 +208,12 @@ async def test_into_a_file_it_writes_a_line_a_time(watched: Settings) -> None:
         # The first ones may come before everybody has answered.
         while len(lines) < 3 or known not in lines[-3]:
             lines.append((await process.stdout.readline()).decode())
+            assert lines[-1], "it ended"
         process.send_signal(signal.SIGINT)
         await process.stdout.read()
         assert await process.wait() == 0
-    assert [line.partition("Z ")[2].partition(" completed")[0] for line in lines[-3:]] == [
-        known
-    ] * 3
+    told = [line.partition("Z ")[2].partition(" completed")[0] for line in lines[-3:]]
+    assert told == [known] * 3
 
 
 def test_where_there_is_nothing_to_watch_it_says_so(tmp_path: Path) -> None:
