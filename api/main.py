@@ -8,8 +8,10 @@ import gc
 gc.disable()
 
 import asyncio
+import resource
 import signal
 import sys
+from contextlib import suppress
 
 import structlog
 import uvicorn
@@ -28,6 +30,8 @@ gc.enable()
 log = structlog.get_logger()
 
 GRACE_SECONDS = 8
+MANY_FILES = 65_536
+"""Where an account has no limit."""
 
 
 def main() -> int:
@@ -41,6 +45,7 @@ def main() -> int:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
         return 2
+    open_many_files()
     # What is there by now stays: looking for garbage among it, each time some thousand viewers are
     # told something, would take longer than telling them.
     gc.collect()
@@ -54,6 +59,14 @@ def main() -> int:
     server.run()
     end_tracing()
     return 0 if server.started else 3
+
+
+def open_many_files() -> None:
+    """As many as the account may have: each stream is one, and most accounts begin with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if most == resource.RLIM_INFINITY else most
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def serving(

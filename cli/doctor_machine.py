@@ -38,13 +38,15 @@ def nearest(folder: Path) -> Path:
 
 
 def check_files(streams: int, limit: int | None = None) -> Finding:
-    """`streams` is how many one owner may have open, 0 for any number."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
+    """`streams` is how many one owner may have open, 0 for any number. An API takes as many files
+    as its account may have.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] if limit is None else limit
     if most == resource.RLIM_INFINITY:
         return ok("open files", "no limit")
     room = max(0, most - OTHER_FILES)
     said = f"{most:,} may be open: some {room:,} event streams in one API process"
-    remedy = "Raise the limit with `ulimit -n`, or LimitNOFILE= of its unit."
+    remedy = "Raise the hard limit (`ulimit -Hn` shows it), or LimitNOFILE= of its unit."
     if room < FEWEST_STREAMS:
         return failure("open files", said, remedy)
     if room < min(streams or MANY_STREAMS, MANY_STREAMS):

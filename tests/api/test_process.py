@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import time
 
+import psutil
 import pytest
 from httpx import AsyncClient
 from pydantic import SecretStr
@@ -13,7 +15,8 @@ from pydantic import SecretStr
 from shared.settings import Environment, Settings
 from tests.api.talk import begin, expect_problem, messages_of, path_of, say
 from tests.fixtures.people import Person
-from tests.fixtures.processes import StartOne, StartProcess
+from tests.fixtures.processes import StartOne, StartProcess, free_port
+from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -113,3 +116,16 @@ async def test_it_refuses_to_start_unsafe_and_names_every_problem(
     assert await process.ended() == 2
     assert "PARLEY_PORT" in process.log.read_text()
     assert "DATABASE_POOL_SIZE" in process.log.read_text()
+
+
+async def test_it_takes_all_the_open_files_that_its_account_may_have(
+    start_process: StartProcess, settings: Settings
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        changed = settings.model_copy(update={"parley_port": free_port()})
+        api = psutil.Process(start_process("api.main", changed).pid)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await until(lambda: api.rlimit(psutil.RLIMIT_NOFILE) == (hard, hard))
